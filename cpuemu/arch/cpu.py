@@ -1,0 +1,278 @@
+"""A CPU: its registers in RAM, its interrupt controller, its gate, its kernel stacks, and the place where it sleeps.
+
+Invariant:     the process sleeps in exactly one place, ``Cpu.sleep``: a poll over its socket, its doorbell and the
+               lifeline (its socket is left out while interrupts are off).
+Writers:       ``cpus[id]`` is written by its own process, but for what layout.py gives to others.
+Steps:         ``wait_until`` and ``sleep`` are points; ``point`` is one by name.
+Not modelled:  caches, store buffers: memory is sequentially consistent at points.
+
+Whoever changes a word that is waited for calls ``wake``: full barrier, then it rings those who sleep on the word.
+The sleeper sets ``sleeping`` with a full barrier and looks once more before it polls.  So no wake-up is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from greenlet import greenlet
+
+from cpuemu import layout
+from cpuemu.arch.apic import Apic
+from cpuemu.arch.gate import Gate, Kind
+from cpuemu.core import Core, Ram
+from cpuemu.events import Event
+from cpuemu.layout import Header, Machine, MachineState, Op, Task, Vector
+from cpuemu.schema import Address
+from cpuemu.sites import site
+
+POINT_INTERRUPT = 1
+POINT_RESCHED = 2
+POINT_STOPPING = 4
+
+NO_WORD: Address = 0
+
+P_IRQ_WINDOW = site("irq_window")
+P_WAKE = site("wake")
+
+
+class PowerOff(BaseException):
+    """The machine is off or has failed: whatever kernel code runs on this CPU ends here.
+
+    Not an Exception: emulated code that handles errors must not hold the power switch.
+    """
+
+
+class LifelineLost(BaseException):
+    """The coordinator is gone."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One condition of a wait: ``word op value``, as data, so that other processes can evaluate it."""
+
+    word: Address
+    op: Op
+    value: int
+
+
+@dataclass
+class Traps:
+    """The kernel's entries, as the hardware knows them: set by the process that boots the kernel."""
+
+    interrupt: Callable[[Cpu, Vector, int], None]
+    preempt: Callable[[Cpu], None]
+    timer: Callable[[Cpu], None]
+    run_task: Callable[[Cpu, int], None]
+
+
+@dataclass
+class Cpu:
+    """The CPU of this process."""
+
+    number: int
+    machine: Machine
+    ram: Ram
+    core: Core
+    gate: Gate
+    apic: Apic
+    doorbells: list[int]
+    lifeline: int
+    traps: Traps
+    profile: object = None
+    drain: Callable[[Cpu, int], None] | None = None
+    workload: object = None
+    stacks: dict[int, greenlet] = field(default_factory=dict)
+    timers: list[tuple[int, int]] = field(default_factory=list)
+    on_sleep: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.me = self.machine.cpus[self.number]
+        self.header = self.machine.header
+        self.bell = self.doorbells[self.number]
+        self._sleeping = self.me.addr(layout.Cpu.sleeping)
+        self._open = select.poll()
+        self._open.register(self.apic.fd, select.POLLIN)
+        self._shut = select.poll()
+        for poller in (self._open, self._shut):
+            poller.register(self.bell, select.POLLIN)
+            poller.register(self.lifeline, select.POLLIN | select.POLLHUP)
+        self.hub: greenlet | None = None
+
+    # --- who runs ------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Task:
+        """The task that runs on this CPU (current)."""
+        return self.machine.tasks[self.me.current]
+
+    def now(self) -> int:
+        return self.gate.now(self)
+
+    def off(self) -> bool:
+        """Whether the machine is off or has failed."""
+        return self.header.state > MachineState.STOPPING
+
+    # --- points and waits ----------------------------------------------------------------------------------
+
+    def point(self, where: int, word: Address = NO_WORD, kind: Kind = Kind.NONE) -> None:
+        """About to access ``word``.  Interrupts are taken here, and nowhere between two points."""
+        self.gate.point(self, where, word, kind)
+
+    def attend(self, events: int) -> None:
+        """Do what a point found: end, take interrupts, be preempted."""
+        if events & POINT_STOPPING and self.off():
+            raise PowerOff
+        if events & POINT_INTERRUPT:
+            self.take_interrupts()
+        if self.me.need_resched and not self.me.irqs_off:
+            self.traps.preempt(self)
+
+    def attend_all(self) -> None:
+        """As a point does, after a sleep."""
+        if self.off():
+            raise PowerOff
+        if not self.me.irqs_off and not self.me.hardirq:
+            self.take_interrupts()
+            if self.me.timer_ns and self.me.timer_ns <= self.now():
+                self.traps.timer(self)
+            if self.me.need_resched:
+                self.traps.preempt(self)
+
+    def take_interrupts(self) -> None:
+        """Take every interrupt whose frame is in hand, in the order the gate decides.  Context: interrupts on."""
+        self.apic.collect()
+        while not self.me.irqs_off and (tickets := self.apic.deliverable()):
+            ticket = self.gate.choose(self, tickets)
+            if not ticket:
+                break
+            vector, source = self.apic.take(ticket)
+            self._enter_interrupt(vector, source, ticket)
+        self.core.looked()
+
+    def _enter_interrupt(self, vector: Vector, source: int, ticket: int) -> None:
+        me = self.me
+        me.irqs_off, me.hardirq = 1, me.hardirq + 1
+        self.core.trace(Event.IPI_ENTRY, source, vector, ticket & 0xFFFFFFFF, ticket >> 32)
+        try:
+            self.traps.interrupt(self, vector, source)
+        finally:
+            self.core.trace(Event.IPI_EXIT, source, vector, ticket & 0xFFFFFFFF, ticket >> 32)
+            me.inservice[vector] = 0
+            me.hardirq -= 1
+            me.irqs_off = 0
+
+    def wait_until(self, word: Address, op: Op, value: int, why: int, *others: Term, deadline_ns: int = 0) -> None:
+        """Wait on this CPU, without giving it to another task, until a term holds or the deadline passes.
+
+        Interrupts are taken meanwhile unless they are off.  A machine that ends raises PowerOff.
+        """
+        self.point(why, word, Kind.READ)
+        task = self.me.current
+        self.set_wait(self.machine.tasks[task], (Term(word, op, value), *others), why, busy=True, deadline_ns=deadline_ns)
+        try:
+            self.gate.wait(self, task)
+        finally:
+            self.clear_wait(self.machine.tasks[task])
+
+    def set_wait(self, task: Task, terms: tuple[Term, ...], why: int, busy: bool, deadline_ns: int = 0) -> None:
+        """Write a task's wait record: data in RAM, the edge of the wait-for graph."""
+        if len(terms) > layout.WAIT_TERMS:
+            raise AssertionError(f"{len(terms)} terms in a wait, at most {layout.WAIT_TERMS}")
+        for number, term in enumerate(terms):
+            task.word[number], task.op[number], task.value[number] = term.word, term.op, term.value
+        task.why, task.busy, task.deadline_ns, task.wait_ns = why, busy, deadline_ns, self.now()
+        task.stack = self.backtrace()
+        self.ram.xchg(task.addr(Task.nterms), len(terms))  # last, with a full barrier: now it can be woken
+
+    def clear_wait(self, task: Task) -> None:
+        task.nterms = 0
+        task.deadline_ns = 0
+
+    def backtrace(self) -> str:
+        """The emulated kernel's functions on this stack, newest first, with their lines."""
+        frames: list[str] = []
+        frame = sys._getframe(2)
+        while frame is not None and len(frames) < 14:
+            module = frame.f_globals.get("__name__", "")
+            if module.startswith("cpuemu.kernel") or module.startswith("cpuemu.policies"):
+                frames.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+            frame = frame.f_back  # type: ignore[assignment]
+        return " < ".join(frames)
+
+    # --- sleeping and waking -------------------------------------------------------------------------------
+
+    def sleep(self, task: int, idle: bool = False) -> None:
+        """Sleep until the doorbell, a frame (interrupts on), the timer, or the lifeline.
+
+        Returns at once when there is something to do already.  ``task``: the one whose terms are waited for.
+        """
+        if self.on_sleep is not None:
+            self.on_sleep()
+        open_ = not self.me.irqs_off and not self.me.hardirq
+        self.ram.xchg(self._sleeping, 1)  # full barrier: from here on, whoever changes a word rings
+        try:
+            if self.off() or (self.me.need_resched if idle else self.core.terms_hold(task)):
+                return
+            if open_ and self.apic.arrived():
+                return
+            timeout = self._timeout_ms(task, open_)
+            if timeout == 0:
+                return
+            events = (self._open if open_ else self._shut).poll(timeout)
+        finally:
+            self.ram.xchg(self._sleeping, 0)
+        for descriptor, _ in events:
+            if descriptor == self.bell:
+                os.eventfd_read(self.bell)
+            elif descriptor == self.lifeline:
+                raise LifelineLost
+
+    def _timeout_ms(self, task: int, interrupts: bool) -> int | None:
+        timer = self.me.timer_ns if interrupts else 0  # with interrupts off a due timer stays pending
+        due = [moment for moment in (timer, self.machine.tasks[task].deadline_ns) if moment]
+        if not due:
+            return None
+        return max(0, -(-(min(due) - self.now()) // 1_000_000))
+
+    def ring(self, cpu: int) -> None:
+        """Wake a CPU's process if it sleeps.  Context: the word it may wait for has been changed, fully fenced."""
+        if self.ram.read(self.machine.cpus[cpu].addr(layout.Cpu.sleeping)):
+            os.eventfd_write(self.doorbells[cpu], 1)
+
+    def ring_coordinator(self) -> None:
+        os.eventfd_write(self.doorbells[self.machine.dims.cpus], 1)
+
+    def waiters(self, word: Address) -> list[int]:
+        """Tasks that wait for this word.  Context: the word has been changed."""
+        return self.core.find_waiters(word)
+
+    # --- kernel stacks -------------------------------------------------------------------------------------
+
+    def switch_to(self, task: int) -> None:
+        """Go on with another task's kernel stack; returns when this one is chosen again."""
+        self.stack_of(task).switch()
+
+    def stack_of(self, task: int) -> greenlet:
+        stack = self.stacks.get(task)
+        if stack is None or stack.dead:
+            stack = self.stacks[task] = greenlet(lambda: self.traps.run_task(self, task), parent=self.hub)
+        return stack
+
+    def run(self) -> None:
+        """The CPU, from power on to power off: runs ``current``; an ended stack leaves the next in ``current``."""
+        self.hub = greenlet.getcurrent()
+        while True:
+            ended = self.me.current
+            self.stack_of(ended).switch()
+            for task, stack in list(self.stacks.items()):
+                if stack.dead:
+                    del self.stacks[task]
+
+
+def state_word(machine: Machine) -> Address:
+    """The machine's state: a second term for waits that must end when the workload does."""
+    return machine.header.addr(Header.state)

@@ -1,0 +1,78 @@
+"""The gate: the one place where a CPU meets the outside world.
+
+Everything that is not decided by the code itself passes here: which CPU moves, which pending interrupt is
+taken, when a lock is got, how long a wait lasts, what time it is.  The gate of this file is the free-running
+one: all CPUs at once, real time, the lowest ticket first.  A controlled gate has the same five methods.
+
+Steps:         a point is declared *before* the access it names (site, word, kind), so that whoever decides
+               knows what would come next.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from cpuemu import core
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+    from cpuemu.schema import Address
+
+LOCK_WAIT_US = 20_000
+"""How long the compiled lock sleeps before it asks whether its holder is still alive."""
+
+
+class Kind(enum.IntEnum):
+    """What the access after a point does to its word."""
+
+    READ = 0
+    WRITE = 1
+    NONE = 2  # no access: a window in which interrupts and preemption are possible
+
+
+class Gate(Protocol):
+    """What a CPU asks before it goes on."""
+
+    batch: int
+    """Workload operations the compiled loop may do before it comes back."""
+
+    def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
+        """About to do ``kind`` to ``word``: take interrupts, be preempted, let others move."""
+
+    def wait(self, cpu: Cpu, task: int) -> None:
+        """Return when one of the task's terms holds.  The CPU is not given to another task meanwhile."""
+
+    def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
+        """Try to get a lock word for a bounded time; False: not yet."""
+
+    def choose(self, cpu: Cpu, tickets: list[int]) -> int:
+        """Which of the interrupts in hand is taken; 0: none now."""
+
+    def now(self, cpu: Cpu) -> int:
+        """The time in nanoseconds."""
+
+
+class FreeGate:
+    """All CPUs at once, nothing serialised, real time."""
+
+    batch = 4096
+
+    def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
+        events = cpu.core.point(site, word)
+        if events:
+            cpu.attend(events)
+
+    def wait(self, cpu: Cpu, task: int) -> None:
+        while not cpu.core.terms_hold(task):
+            cpu.sleep(task)
+            cpu.attend_all()
+
+    def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
+        return cpu.core.spin_lock(lock, site, LOCK_WAIT_US)
+
+    def choose(self, cpu: Cpu, tickets: list[int]) -> int:
+        return tickets[0]
+
+    def now(self, cpu: Cpu) -> int:
+        return core.now()

@@ -1,0 +1,70 @@
+"""How emulated code reports its own defect (Linux: include/asm-generic/bug.h, kernel/panic.c).
+
+Invariant:     a finding is a value in RAM, written once and complete; nothing is printed for a healthy machine.
+Writers:       ``findings`` entries by whoever takes the next number; ``done`` last.
+Steps:         none.
+Not modelled:  oops, panic_on_warn.
+
+A warning is Linux's own: the machine goes on, the verdict is not ``ok``.  A fatal finding freezes the rings and
+stops the machine.  A defect that the profile's release really has carries its zoo number: ``known: 13b``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.cpu import PowerOff
+from cpuemu.events import Event
+from cpuemu.layout import NOBODY, NR_FINDINGS, Finding, Header, MachineState, Severity
+from cpuemu.core import now
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+_warned: set[tuple[str, str]] = set()
+
+
+def report(cpu: Cpu, severity: Severity, rule: str, message: str, known: str = "") -> None:
+    """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff)."""
+    header = cpu.header
+    number = cpu.ram.add(header.addr(Header.nr_findings), 1) - 1
+    if number < NR_FINDINGS:
+        finding = cpu.machine.findings[number]
+        finding.severity, finding.cpu, finding.task = severity, cpu.number, cpu.me.current
+        finding.time_ns = now()
+        finding.rule = f"{rule} (known: {known})" if known else rule
+        finding.message, finding.stack = message, cpu.backtrace()
+        cpu.ram.xchg(finding.addr(Finding.done), 1)
+    cpu.core.trace(Event.CPUEMU_FINDING, number)
+    if severity >= Severity.FATAL:
+        header.frozen = 1
+        header.state = MachineState.FAILED
+        ring_all(cpu)
+        raise PowerOff
+    cpu.ring_coordinator()
+
+
+def ring_all(cpu: Cpu) -> None:
+    """Wake everybody: the machine's state has changed."""
+    cpu.ram.fence()
+    for number in range(cpu.machine.dims.cpus):
+        cpu.ring(number)
+    cpu.ring_coordinator()
+
+
+def WARN_ON_ONCE(cpu: Cpu, condition: bool, rule: str, message: str, known: str = "") -> bool:
+    """Report once a place and CPU; return the condition, as Linux's macro does."""
+    if condition and (rule, message) not in _warned:
+        _warned.add((rule, message))
+        report(cpu, Severity.WARN, rule, message, known)
+    return condition
+
+
+def BUG_ON(cpu: Cpu, condition: bool, rule: str, message: str) -> None:
+    """End the machine when the condition holds."""
+    if condition:
+        report(cpu, Severity.FATAL, rule, message)
+
+
+def nobody(number: int) -> bool:
+    return number == NOBODY

@@ -1,0 +1,16 @@
+"""The functions that an interrupt can ask for: a csd carries a number, never code.
+
+Not modelled:  arbitrary function pointers.
+"""
+
+from __future__ import annotations
+
+NOP = 0
+DRAIN_LOCAL_PAGES = 1
+
+NAMES = ("nop", "drain_local_pages")
+"""As traces and reports print them."""
+
+
+def function_name(number: int) -> str:
+    return NAMES[number] if 0 <= number < len(NAMES) else f"function {number}"

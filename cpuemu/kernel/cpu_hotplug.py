@@ -1,0 +1,405 @@
+"""CPU hotplug (Linux: kernel/cpu.c and arch/x86/kernel/smpboot.c, v3.2).
+
+Invariant:     cpu_online_mask changes only inside stop_machine (going) or on the CPU itself (coming).
+Writers:       masks as cpumask.py says; the hotplug words by the control task under cpu_hotplug.lock.
+Steps:         those of the functions called; each row is one message from the coordinator.
+Not modelled:  CPU 0 refuses to go, as on x86.  Tasks asleep inside the kernel stay with their process, so an
+               offline waits (bounded, -EBUSY after it) until the leaving CPU has none: row ``wait_empty``, which
+               v3.2 does not have.  From CPU_DOWN_PREPARE on, tasks leave the CPU at return to user mode.
+
+The rows are the table of the operation.  The coordinator walks it: a row is run by the kernel (the control task on
+CPU 0, at the coordinator's interrupt) or by the coordinator itself, the hands outside the machine.  A row that
+fails sends the walk back through the ``undo`` of the rows before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.cpu import Term
+from cpuemu.arch.gate import Kind
+from cpuemu.events import Event
+from cpuemu.kernel.bug import BUG_ON
+from cpuemu.kernel.cpumask import (
+    cpu_active,
+    cpu_online,
+    cpumask_clear_cpu,
+    cpumask_copy,
+    cpumask_first,
+    cpumask_set_cpu,
+    cpumask_word,
+    num_online_cpus,
+)
+from cpuemu.kernel.irqflags import local_irq_enable
+from cpuemu.kernel.kthread import free_task, kthread_create_on_node, kthread_function
+from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
+from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
+from cpuemu.kernel.sched import adopt_sleepers, might_sleep, migrate_tasks, try_to_wake_up, wait_event, wake
+from cpuemu.kernel.spinlock import spin_lock, spin_unlock
+from cpuemu.kernel.stop_machine import (
+    cpu_stopper_drain,
+    cpu_stopper_enable,
+    cpu_stopper_reset,
+    cpu_stopper_thread,
+    stop_function,
+    stop_machine,
+)
+from cpuemu.layout import (
+    LOCK_CALL_FUNCTION,
+    LOCK_CPU_ADD_REMOVE,
+    LOCK_CPU_HOTPLUG,
+    NOBODY,
+    Cpumask,
+    CpuState,
+    Hotplug,
+    Mask,
+    Op,
+    TaskState,
+    migration_task,
+)
+from cpuemu.layout import Cpu as CpuWords
+from cpuemu.sites import site
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+EINVAL, EBUSY = 22, 16
+
+P_MAPS = site("cpu_maps_update_begin")
+P_BEGIN = site("cpu_hotplug_begin")
+P_READERS = site("cpu_hotplug_begin:refcount")
+P_GET_ONLINE = site("get_online_cpus")
+P_EMPTY = site("wait_empty")
+P_CPU_UP = site("__cpu_up")
+P_ACTIVE = site("start_secondary:cpu_active")
+P_CALLOUT = site("start_secondary:cpu_callout")
+P_ONLINE_LOCK = site("start_secondary:ipi_call_lock")
+P_SET_ONLINE = site("start_secondary:set_cpu_online")
+P_CLEAR_ONLINE = site("cpu_disable_common:set_cpu_online")
+P_CONTROL = site("control_thread")
+
+WAIT_EMPTY_NS = 5_000_000_000
+UP_TIMEOUT_NS = 10_000_000_000
+
+
+# --- the hotplug lock --------------------------------------------------------------------------------------
+
+
+def get_online_cpus(cpu: Cpu) -> None:
+    """Keep CPUs from going or coming.  Context: may sleep.  The writer itself passes."""
+    might_sleep(cpu)
+    hotplug = cpu.machine.hotplug
+    if hotplug.active_writer == cpu.me.current + 1:
+        return
+    mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_GET_ONLINE)
+    hotplug.refcount += 1
+    mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
+
+
+def put_online_cpus(cpu: Cpu) -> None:
+    hotplug = cpu.machine.hotplug
+    if hotplug.active_writer == cpu.me.current + 1:
+        return
+    mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_GET_ONLINE)
+    hotplug.refcount -= 1
+    mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
+    wake(cpu, hotplug.addr(Hotplug.refcount))
+
+
+def cpu_hotplug_begin(cpu: Cpu) -> None:
+    """Become the writer: holds cpu_hotplug.lock until cpu_hotplug_done."""
+    hotplug = cpu.machine.hotplug
+    hotplug.active_writer = cpu.me.current + 1
+    while True:
+        mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_BEGIN)
+        if hotplug.refcount == 0:
+            return
+        mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
+        wait_event(cpu, P_READERS, Term(hotplug.addr(Hotplug.refcount), Op.EQ, 0))
+
+
+def cpu_hotplug_done(cpu: Cpu) -> None:
+    cpu.machine.hotplug.active_writer = 0
+    mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
+
+
+# --- notifiers ---------------------------------------------------------------------------------------------
+
+
+def sched_cpu_active(cpu: Cpu, number: int) -> int:
+    cpumask_set_cpu(cpu, number, Mask.ACTIVE)
+    wake(cpu, cpumask_word(cpu, Mask.ACTIVE, number))
+    return 0
+
+
+def sched_cpu_inactive(cpu: Cpu, number: int) -> int:
+    cpumask_clear_cpu(cpu, number, Mask.ACTIVE)
+    return 0
+
+
+def cpu_stop_prepare(cpu: Cpu, number: int) -> int:
+    """The stopper thread is made by kthreadd: the control task waits for it with the hotplug lock held."""
+    cpu_stopper_reset(cpu, number)
+    task = migration_task(cpu.machine.dims.cpus, number)
+    error = kthread_create_on_node(cpu, FN_STOPPER, number, f"migration/{number}", number, task)
+    if not error:
+        cpu.machine.cpus[number].stop_task = task
+    return error
+
+
+def cpu_stop_online(cpu: Cpu, number: int) -> int:
+    cpu_stopper_enable(cpu, number)
+    try_to_wake_up(cpu, migration_task(cpu.machine.dims.cpus, number))
+    return 0
+
+
+def cpu_stop_cancel(cpu: Cpu, number: int) -> int:
+    """CPU_UP_CANCELED and CPU_POST_DEAD: the thread ends; works left over are completed unexecuted."""
+    cpu_stopper_drain(cpu, number)
+    cpu.machine.cpus[number].stop_task = NOBODY
+    task = migration_task(cpu.machine.dims.cpus, number)
+    if cpu.machine.tasks[task].state != TaskState.UNUSED:
+        free_task(cpu, task)
+    return 0
+
+
+def migration_dead(cpu: Cpu, number: int) -> int:
+    adopt_sleepers(cpu, number)
+    return 0
+
+
+def page_alloc_dead(cpu: Cpu, number: int) -> int:
+    page_alloc_cpu_dead(cpu, number)
+    return 0
+
+
+Notifier = Callable[["Cpu", int], int]
+
+CPU_UP_PREPARE: tuple[Notifier, ...] = (cpu_stop_prepare,)
+CPU_UP_CANCELED: tuple[Notifier, ...] = (cpu_stop_cancel,)
+CPU_ONLINE: tuple[Notifier, ...] = (sched_cpu_active, cpu_stop_online)
+CPU_DOWN_PREPARE: tuple[Notifier, ...] = (sched_cpu_inactive,)
+CPU_DOWN_FAILED: tuple[Notifier, ...] = (sched_cpu_active,)
+CPU_DEAD: tuple[Notifier, ...] = (migration_dead, page_alloc_dead)
+CPU_POST_DEAD: tuple[Notifier, ...] = (cpu_stop_cancel,)
+"""In order of their priority: the scheduler's first going up, the stopper's before the allocator's."""
+
+
+def call_chain(cpu: Cpu, chain: tuple[Notifier, ...], number: int) -> int:
+    """Call every notifier; stop at the first error and return it."""
+    for notifier in chain:
+        error = notifier(cpu, number)
+        if error:
+            return error
+    return 0
+
+
+# --- rows run by the control task --------------------------------------------------------------------------
+
+
+def down_begin(cpu: Cpu, number: int) -> int:
+    mutex_lock(cpu, LOCK_CPU_ADD_REMOVE, P_MAPS)
+    error = -EBUSY if num_online_cpus(cpu) == 1 else -EINVAL if not cpu_online(cpu, number) else 0
+    if error:
+        mutex_unlock(cpu, LOCK_CPU_ADD_REMOVE)
+        return error
+    cpu_hotplug_begin(cpu)
+    return 0
+
+
+def up_begin(cpu: Cpu, number: int) -> int:
+    mutex_lock(cpu, LOCK_CPU_ADD_REMOVE, P_MAPS)
+    if cpu_online(cpu, number):
+        mutex_unlock(cpu, LOCK_CPU_ADD_REMOVE)
+        return -EINVAL
+    cpu_hotplug_begin(cpu)
+    return 0
+
+
+def end(cpu: Cpu, number: int) -> int:
+    cpu_hotplug_done(cpu)
+    mutex_unlock(cpu, LOCK_CPU_ADD_REMOVE)
+    return 0
+
+
+def hotplug_done(cpu: Cpu, number: int) -> int:
+    cpu_hotplug_done(cpu)
+    return 0
+
+
+def down_prepare(cpu: Cpu, number: int) -> int:
+    return call_chain(cpu, CPU_DOWN_PREPARE, number)
+
+
+def down_failed(cpu: Cpu, number: int) -> int:
+    return call_chain(cpu, CPU_DOWN_FAILED, number)
+
+
+def wait_empty(cpu: Cpu, number: int) -> int:
+    """Ours: until no task is inside the kernel on the leaving CPU."""
+    leaving = cpu.machine.cpus[number]
+    attached = leaving.addr(CpuWords.nr_attached)
+    deadline = cpu.now() + WAIT_EMPTY_NS
+    return 0 if wait_event(cpu, P_EMPTY, Term(attached, Op.EQ, 0), deadline_ns=deadline) else -EBUSY
+
+
+def take_down(cpu: Cpu, number: int) -> int:
+    """__stop_machine(take_cpu_down) on the leaving CPU."""
+    error = stop_machine(cpu, FN_TAKE_CPU_DOWN, number, 1 << number)
+    if not error:
+        BUG_ON(cpu, cpu_online(cpu, number), "online-after-take-down", f"cpu {number} is online after take_cpu_down")
+    return error
+
+
+def cpu_dead(cpu: Cpu, number: int) -> int:
+    error = call_chain(cpu, CPU_DEAD, number)
+    BUG_ON(cpu, bool(error), "cpu-dead-failed", f"a CPU_DEAD notifier failed for cpu {number}")
+    return 0
+
+
+def post_dead(cpu: Cpu, number: int) -> int:
+    call_chain(cpu, CPU_POST_DEAD, number)
+    mutex_unlock(cpu, LOCK_CPU_ADD_REMOVE)
+    return 0
+
+
+def up_prepare(cpu: Cpu, number: int) -> int:
+    return call_chain(cpu, CPU_UP_PREPARE, number)
+
+
+def up_canceled(cpu: Cpu, number: int) -> int:
+    return call_chain(cpu, CPU_UP_CANCELED, number)
+
+
+def cpu_up(cpu: Cpu, number: int) -> int:
+    """__cpu_up: let the new CPU go on, wait until it is online."""
+    cpumask_set_cpu(cpu, number, Mask.CALLOUT)
+    callout = cpumask_word(cpu, Mask.CALLOUT, number)
+    wake(cpu, callout)
+    cpu.ring(number)
+    bit = 1 << number % 64
+    online = cpumask_word(cpu, Mask.ONLINE, number)
+    came = wait_event(cpu, P_CPU_UP, Term(online, Op.MASK_SET, bit), deadline_ns=cpu.now() + UP_TIMEOUT_NS)
+    cpumask_clear_cpu(cpu, number, Mask.CALLOUT)
+    return 0 if came else -EINVAL
+
+
+def cpu_online_notify(cpu: Cpu, number: int) -> int:
+    return call_chain(cpu, CPU_ONLINE, number)
+
+
+# --- what the CPU itself runs ------------------------------------------------------------------------------
+
+
+def take_cpu_down(cpu: Cpu, number: int) -> int:
+    """On the leaving CPU, everybody stopped, interrupts off: __cpu_disable, then CPU_DYING."""
+    if number == 0:
+        return -EBUSY  # native_cpu_disable: the boot CPU's interrupts cannot be moved
+    if migrate_tasks(cpu):
+        return -EBUSY
+    cpu.point(P_CLEAR_ONLINE, cpumask_word(cpu, Mask.ONLINE, number), Kind.WRITE)
+    cpumask_clear_cpu(cpu, number, Mask.ONLINE)
+    cpu.core.trace(Event.CPUEMU_CPU_OFFLINE, number, cpu.me.generation)
+    return 0
+
+
+def start_secondary(cpu: Cpu) -> None:
+    """A CPU that comes up, in v3.2's order: callout, online under call_function.lock, active, then interrupts.
+
+    Context: the new CPU's idle task, interrupts off.  A sender that waits for this CPU in between waits until
+    the control task has run its first CPU_ONLINE notifier (zoo 5 is what happens when interrupts come earlier).
+    """
+    number = cpu.number
+    bit = 1 << number % 64
+    callout = cpu.machine.cpumasks[Mask.CALLOUT].addr(Cpumask.bits, number // 64)
+    cpu.wait_until(callout, Op.MASK_SET, bit, P_CALLOUT)
+    spin_lock(cpu, LOCK_CALL_FUNCTION, P_ONLINE_LOCK)
+    cpu.point(P_SET_ONLINE, cpumask_word(cpu, Mask.ONLINE, number), Kind.WRITE)
+    cpumask_set_cpu(cpu, number, Mask.ONLINE)
+    spin_unlock(cpu, LOCK_CALL_FUNCTION)
+    cpu.me.state = CpuState.RUNNING
+    cpu.core.trace(Event.CPUEMU_CPU_ONLINE, number, cpu.me.generation)
+    wake(cpu, cpumask_word(cpu, Mask.ONLINE, number))
+    if not cpu_active(cpu, number):
+        cpu.wait_until(cpumask_word(cpu, Mask.ACTIVE, number), Op.MASK_SET, bit, P_ACTIVE)
+    local_irq_enable(cpu)
+
+
+# --- the table ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step of an operation.  ``run`` and ``undo`` are the kernel's; a row without ``run`` is the coordinator's."""
+
+    name: str
+    step: int
+    run: Notifier | None
+    undo: Notifier | None = None
+
+
+START_PROCESS = "start_process"
+TAKE_PROCESS = "take_process"
+
+DOWN: tuple[Row, ...] = (
+    Row("cpu_hotplug_begin", 90, down_begin, end),
+    Row("CPU_DOWN_PREPARE", 80, down_prepare, down_failed),
+    Row("wait_empty", 70, wait_empty),
+    Row("take_cpu_down", 60, take_down),
+    Row(TAKE_PROCESS, 50, None),
+    Row("CPU_DEAD", 40, cpu_dead),
+    Row("cpu_hotplug_done", 30, hotplug_done),
+    Row("CPU_POST_DEAD", 20, post_dead),
+)
+UP: tuple[Row, ...] = (
+    Row("cpu_hotplug_begin", 30, up_begin, end),
+    Row("CPU_UP_PREPARE", 40, up_prepare, up_canceled),
+    Row(START_PROCESS, 50, None),
+    Row("__cpu_up", 60, cpu_up),
+    Row("CPU_ONLINE", 80, cpu_online_notify),
+    Row("cpu_hotplug_done", 90, end),
+)
+OFFLINE_STEP, ONLINE_STEP = 10, 100
+
+UP_FLAG, UNDO_FLAG = 1 << 9, 1 << 8
+
+
+def row_code(up: bool, undo: bool, row: int) -> int:
+    """A row as the coordinator asks for it in ``Hotplug.request``."""
+    return (UP_FLAG if up else 0) | (UNDO_FLAG if undo else 0) | row
+
+
+def control_thread(cpu: Cpu, arg: int) -> None:
+    """The control task: run the rows that the coordinator asks for, one after the other."""
+    hotplug = cpu.machine.hotplug
+    request = hotplug.addr(Hotplug.request)
+    seen = 0
+    while True:
+        wait_event(cpu, P_CONTROL, Term(request, Op.NE, seen))
+        seen = hotplug.request
+        hotplug.result = _run_row(cpu, seen >> 32, hotplug.cpu)
+        cpu.ram.xchg(hotplug.addr(Hotplug.answer), seen & 0xFFFFFFFF)
+        cpu.ring_coordinator()
+
+
+def _run_row(cpu: Cpu, code: int, number: int) -> int:
+    up = bool(code & UP_FLAG)
+    row = (UP if up else DOWN)[code & 0xFF]
+    action = row.undo if code & UNDO_FLAG else row.run
+    assert action is not None
+    cpu.core.trace(Event.CPUHP_ENTER, number, ONLINE_STEP if up else OFFLINE_STEP, row.step, ROW_SITES[row.name])
+    result = action(cpu, number)
+    cpu.core.trace(Event.CPUHP_EXIT, number, row.step, row.step, result & 0xFFFFFFFF)
+    return result
+
+
+ROW_SITES = {row.name: site(f"hotplug:{row.name}") for row in DOWN + UP}
+FN_STOPPER = kthread_function("cpu_stopper_thread", cpu_stopper_thread)
+FN_CONTROL = kthread_function("control_thread", control_thread)
+FN_TAKE_CPU_DOWN = stop_function(take_cpu_down)
+
+
+def first_online(cpu: Cpu) -> int:
+    return cpumask_first(cpumask_copy(cpu, Mask.ONLINE))

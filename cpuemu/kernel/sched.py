@@ -1,0 +1,457 @@
+"""The scheduler: run queues, sleeping, waking, return to user mode (Linux: kernel/sched.c, v3.2).
+
+Invariant:     a task is on one run queue or on none; ``on_rq`` stays 1 while it runs; a task that is not current
+               and not ``in_kernel`` has no stack anywhere, so any CPU can go on with it.
+Writers:       run queue words under rq lock; ``state`` by the task, and by its waker under rq lock.
+Steps:         schedule(), wait_event(), the windows of irqflags.
+Not modelled:  virtual runtime (round robin instead), priorities among fair tasks (a woken kernel thread goes first),
+               pulling tasks from other CPUs.  A task that is inside the kernel stays with its process.
+
+Classes: the stopper first, then the fair queue, then idle.  With PREEMPT_NONE need_resched is honoured only where
+a task calls schedule() (or cond_resched) or returns to user mode; VOLUNTARY adds might_sleep; FULL every point
+outside preempt_disable.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.cpu import Term
+from cpuemu.arch.gate import Kind
+from cpuemu.events import Event
+from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
+from cpuemu.kernel.cpumask import cpu_active, cpu_online, cpumask_copy, cpumask_first
+from cpuemu.kernel.irqflags import in_interrupt, local_irq_restore, local_irq_save, preemptible
+from cpuemu.kernel.spinlock import raw_spin_lock, raw_spin_unlock
+from cpuemu.layout import (
+    NOBODY,
+    Counter,
+    Mask,
+    MachineState,
+    Preempt,
+    Program,
+    SchedClass,
+    Task,
+    TaskFlag,
+    TaskState,
+    Vector,
+    rq_lock,
+)
+from cpuemu.sites import site
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+    from cpuemu.schema import Address
+
+P_RQ_LOCK = site("rq_lock")
+P_SCHEDULE = site("schedule")
+P_WAKE_UP = site("try_to_wake_up")
+
+SLICE_NS = 4_000_000
+ASLEEP = (TaskState.INTERRUPTIBLE, TaskState.UNINTERRUPTIBLE)
+
+
+# --- giving the CPU away -----------------------------------------------------------------------------------
+
+
+def schedule(cpu: Cpu) -> None:
+    """Give the CPU to the next task; returns when this one is chosen again.
+
+    Context: not in interrupt, preemption on.
+    """
+    task = cpu.current
+    BUG_ON(cpu, bool(task.preempt_count) or in_interrupt(cpu), "scheduling-while-atomic",
+           f"BUG: scheduling while atomic: {task.comm}/{task.index}, preempt_count {task.preempt_count}")
+    flags = local_irq_save(cpu)
+    following = _deschedule(cpu, task)
+    if following != task.index:
+        task.stack = cpu.backtrace()
+        cpu.switch_to(following)
+    local_irq_restore(cpu, flags)
+
+
+def schedule_away(cpu: Cpu) -> bool:
+    """As schedule(), for a task at the border of user mode: its stack ends here.
+
+    True: the caller must return to the hub at once, touching nothing: the task may already run on another CPU.
+    False: there is nobody else to run; go on.  Context: interrupts off.
+    """
+    task = cpu.current
+    return _deschedule(cpu, task) != task.index
+
+
+def _deschedule(cpu: Cpu, task: Task) -> int:
+    me = cpu.me
+    lock = rq_lock(cpu.number, cpu.machine.dims.zones)
+    raw_spin_lock(cpu, lock, P_RQ_LOCK)
+    me.need_resched = 0
+    if task.state != TaskState.RUNNING:
+        task.on_rq = 0
+        if not task.in_kernel or task.state == TaskState.DEAD:
+            _detach(cpu, cpu.number, task)
+    elif task.sched_class == SchedClass.FAIR:
+        _link(cpu, cpu.number, task, first=False)
+    following = _pick_next_task(cpu)
+    me.current = following
+    me.slice_end_ns = cpu.now() + SLICE_NS
+    raw_spin_unlock(cpu, lock)
+    if not me.nr_attached and not cpu_active(cpu, cpu.number):
+        wake(cpu, me.addr(type(me).nr_attached))  # an offline may wait for the last task to leave
+    if following != task.index:
+        cpu.core.trace(Event.SCHED_SWITCH, task.index, task.state, following)
+        cpu.core.count(Counter.SWITCHES)
+    return following
+
+
+def _pick_next_task(cpu: Cpu) -> int:
+    me = cpu.me
+    stopper = me.stop_task
+    if stopper != NOBODY and cpu.machine.tasks[stopper].on_rq:
+        return stopper
+    head = me.rq_head
+    if head == NOBODY:
+        return me.idle_task
+    task = cpu.machine.tasks[head]
+    me.rq_head = task.rq_next
+    if task.rq_next == NOBODY:
+        me.rq_tail = NOBODY
+    me.nr_running -= 1
+    return head
+
+
+def _link(cpu: Cpu, number: int, task: Task, first: bool) -> None:
+    queue = cpu.machine.cpus[number]
+    task.rq_next = NOBODY
+    if queue.rq_head == NOBODY:
+        queue.rq_head = queue.rq_tail = task.index
+    elif first:
+        task.rq_next = queue.rq_head
+        queue.rq_head = task.index
+    else:
+        cpu.machine.tasks[queue.rq_tail].rq_next = task.index
+        queue.rq_tail = task.index
+    queue.nr_running += 1
+
+
+def _attach(cpu: Cpu, number: int, task: Task) -> None:
+    if task.sched_class == SchedClass.FAIR:
+        cpu.machine.cpus[number].nr_attached += 1
+
+
+def _detach(cpu: Cpu, number: int, task: Task) -> None:
+    if task.sched_class == SchedClass.FAIR:
+        cpu.machine.cpus[number].nr_attached -= 1
+
+
+# --- preemption --------------------------------------------------------------------------------------------
+
+
+def preempt_schedule(cpu: Cpu) -> None:
+    """need_resched seen at a point: the stopper or a woken thread takes the CPU here, under PREEMPT only."""
+    if cpu.header.preempt_model != Preempt.FULL or not preemptible(cpu):
+        return
+    task = cpu.current
+    if task.sched_class != SchedClass.FAIR or task.state != TaskState.RUNNING or not task.in_kernel:
+        return  # idle and user mode look for themselves; a task about to sleep calls schedule() anyway
+    schedule(cpu)
+
+
+def cond_resched(cpu: Cpu) -> None:
+    """Schedule if somebody else should run: an explicit schedule() in every preemption model (v3.2)."""
+    cpu.point(P_SCHEDULE)
+    if cpu.me.need_resched and not cpu.current.preempt_count:
+        schedule(cpu)
+
+
+def might_sleep(cpu: Cpu) -> None:
+    """Mark a place that may sleep; under PREEMPT_VOLUNTARY it is also a place to be preempted."""
+    WARN_ON_ONCE(cpu, in_interrupt(cpu) or bool(cpu.me.irqs_off), "sleeping-function-called",
+                 "BUG: sleeping function called from invalid context")
+    if cpu.header.preempt_model == Preempt.VOLUNTARY:
+        cond_resched(cpu)
+
+
+# --- sleeping and waking -----------------------------------------------------------------------------------
+
+
+def wait_event(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0,
+               state: TaskState = TaskState.UNINTERRUPTIBLE) -> bool:
+    """Sleep inside the kernel until a term holds; False if the deadline came first.
+
+    Context: may sleep.  Who changes a word of ``terms`` calls ``wake``.
+    """
+    task = cpu.current
+    might_sleep(cpu)
+    cpu.point(why, terms[0].word if terms else 0, Kind.READ)
+    while True:
+        task.state = state
+        cpu.set_wait(task, terms, why, busy=False, deadline_ns=deadline_ns)
+        done = bool(terms) and cpu.core.terms_hold(task.index)
+        late = bool(deadline_ns) and cpu.now() >= deadline_ns
+        if done or late:
+            break
+        if deadline_ns:
+            add_timer(cpu, deadline_ns, task.index)
+        schedule(cpu)
+    task.state = TaskState.RUNNING
+    cpu.clear_wait(task)
+    return done
+
+
+def wake(cpu: Cpu, word: Address) -> None:
+    """Wake whoever waits for ``word``.  Context: the word has been changed."""
+    for number in cpu.waiters(word):
+        task = cpu.machine.tasks[number]
+        if task.busy:
+            cpu.ring(task.cpu)
+        elif cpu.core.terms_hold(number):
+            try_to_wake_up(cpu, number)
+
+
+def wake_ready(cpu: Cpu) -> None:
+    """Wake the sleepers of this CPU whose terms hold: for words that are changed from outside the machine."""
+    for number in cpu.core.ready_waiters():
+        if cpu.machine.tasks[number].cpu == cpu.number:
+            try_to_wake_up(cpu, number)
+
+
+def try_to_wake_up(cpu: Cpu, number: int) -> bool:
+    """Make a sleeping task runnable; False if it was not asleep.  Sends a reschedule interrupt where needed."""
+    task = cpu.machine.tasks[number]
+    zones = cpu.machine.dims.zones
+    flags = local_irq_save(cpu)
+    while True:
+        where = task.cpu
+        raw_spin_lock(cpu, rq_lock(where, zones), P_WAKE_UP)
+        if task.cpu == where:
+            break
+        raw_spin_unlock(cpu, rq_lock(where, zones))
+    if task.state not in ASLEEP:
+        raw_spin_unlock(cpu, rq_lock(where, zones))
+        local_irq_restore(cpu, flags)
+        return False
+    task.state = TaskState.RUNNING
+    if task.on_rq:  # it runs, on its way into schedule(): it will see its state
+        raw_spin_unlock(cpu, rq_lock(where, zones))
+        local_irq_restore(cpu, flags)
+        return True
+    target = where if task.in_kernel else select_task_rq(cpu, task)
+    if target != where:
+        # Asleep at the border of user mode: nobody else can reach it now, its state says RUNNING.
+        task.cpu = target
+        raw_spin_unlock(cpu, rq_lock(where, zones))
+        raw_spin_lock(cpu, rq_lock(target, zones), P_WAKE_UP)
+        _count_migration(cpu, task, where, target)
+    resched = _activate(cpu, target, task)
+    raw_spin_unlock(cpu, rq_lock(target, zones))
+    cpu.core.trace(Event.SCHED_WAKEUP, number, target)
+    if resched:
+        resched_cpu(cpu, target)
+    local_irq_restore(cpu, flags)
+    return True
+
+
+def _activate(cpu: Cpu, target: int, task: Task) -> bool:
+    """Put a task on a run queue; whether its CPU must look.  Context: rq lock of ``target``."""
+    queue = cpu.machine.cpus[target]
+    task.on_rq = 1
+    if task.sched_class == SchedClass.STOP:
+        queue.need_resched = 1
+        return True
+    thread = task.program == Program.KTHREAD
+    _link(cpu, target, task, first=thread)
+    if not task.in_kernel:
+        _attach(cpu, target, task)
+    running = cpu.machine.tasks[queue.current]
+    if running.sched_class == SchedClass.IDLE or (thread and running.program != Program.KTHREAD):
+        queue.need_resched = 1
+        return True
+    return False
+
+
+def resched_cpu(cpu: Cpu, target: int) -> None:
+    """Tell a CPU to look at its run queue (smp_send_reschedule)."""
+    if target == cpu.number:
+        return
+    if not WARN_ON_ONCE(cpu, not cpu_online(cpu, target), "ipi-to-offline",
+                        f"reschedule interrupt to cpu {target}, which is offline"):
+        cpu.apic.send(target, Vector.RESCHEDULE, cpu.off)
+
+
+def scheduler_ipi(cpu: Cpu) -> None:
+    """The reschedule interrupt: need_resched is set already; the return from the interrupt looks at it."""
+
+
+def select_task_rq(cpu: Cpu, task: Task) -> int:
+    """Where a task without a stack goes: home if that is active, else where it was, else the first active CPU."""
+    if task.home != NOBODY and cpu_active(cpu, task.home):
+        return task.home
+    if cpu_active(cpu, task.cpu):
+        return task.cpu
+    active = cpumask_copy(cpu, Mask.ACTIVE) & cpumask_copy(cpu, Mask.ONLINE)
+    if not active:
+        return 0
+    # Spread by number, so that all tasks of a leaving CPU do not end on CPU 0.
+    steps = task.index % active.bit_count()
+    for _ in range(steps):
+        active &= active - 1
+    return cpumask_first(active)
+
+
+def _count_migration(cpu: Cpu, task: Task, source: int, target: int) -> None:
+    cpu.core.trace(Event.SCHED_MIGRATE_TASK, task.index, source, target)
+    cpu.core.count(Counter.TASK_MIGRATIONS)
+
+
+# --- the border of user mode -------------------------------------------------------------------------------
+
+
+def leave_for(cpu: Cpu, target: int) -> None:
+    """The current task goes on on another CPU.  Context: at the border of user mode; the caller's stack ends."""
+    task = cpu.current
+    local_irq_save(cpu)
+    # Not yet on any queue while this CPU chooses its next task: nobody runs it before we have let go.
+    task.state = TaskState.MIGRATING
+    _deschedule(cpu, task)
+    _move(cpu, task, target)
+
+
+def _move(cpu: Cpu, task: Task, target: int) -> None:
+    """Put a task that is on no run queue on another CPU's."""
+    zones = cpu.machine.dims.zones
+    raw_spin_lock(cpu, rq_lock(target, zones), P_WAKE_UP)
+    source, task.cpu = task.cpu, target
+    task.state = TaskState.RUNNING
+    resched = _activate(cpu, target, task)
+    raw_spin_unlock(cpu, rq_lock(target, zones))
+    _count_migration(cpu, task, source, target)
+    if resched:
+        resched_cpu(cpu, target)
+
+
+def user_wait(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0) -> bool:
+    """Sleep at the border of user mode, without a stack: any CPU can go on with the task.
+
+    True: the caller's stack must end (return to the hub).  False: a term held already, go on.
+    """
+    task = cpu.current
+    cpu.point(why, terms[0].word if terms else 0, Kind.READ)
+    task.flags |= TaskFlag.USER_WAIT
+    task.state = TaskState.INTERRUPTIBLE
+    cpu.set_wait(task, terms, why, busy=False, deadline_ns=deadline_ns)
+    if (terms and cpu.core.terms_hold(task.index)) or (deadline_ns and cpu.now() >= deadline_ns):
+        task.state = TaskState.RUNNING
+        end_user_wait(cpu, task)
+        return False
+    if deadline_ns:
+        add_timer(cpu, deadline_ns, task.index)
+    local_irq_save(cpu)
+    schedule_away(cpu)
+    return True
+
+
+def end_user_wait(cpu: Cpu, task: Task) -> None:
+    if task.flags & TaskFlag.USER_WAIT:
+        task.flags &= ~TaskFlag.USER_WAIT
+        cpu.clear_wait(task)
+
+
+def do_exit(cpu: Cpu) -> None:
+    """The current task ends.  The caller's stack ends too."""
+    task = cpu.current
+    local_irq_save(cpu)
+    task.in_kernel = 0
+    task.state = TaskState.DEAD
+    schedule_away(cpu)
+
+
+def migrate_tasks(cpu: Cpu) -> int:
+    """The runnable tasks of this leaving CPU go to active ones (CPU_DYING).  Returns how many cannot leave.
+
+    Context: stopper thread, every other CPU stopped, interrupts off.
+    """
+    me, zones = cpu.me, cpu.machine.dims.zones
+    stuck = 0
+    for task in cpu.machine.tasks:
+        if task.cpu == cpu.number and task.sched_class == SchedClass.FAIR and task.in_kernel:
+            stuck += task.state not in (TaskState.UNUSED, TaskState.DEAD)
+    while not stuck:
+        raw_spin_lock(cpu, rq_lock(cpu.number, zones), P_RQ_LOCK)
+        head = me.rq_head
+        if head == NOBODY:
+            raw_spin_unlock(cpu, rq_lock(cpu.number, zones))
+            break
+        task = cpu.machine.tasks[head]
+        me.rq_head = task.rq_next
+        if task.rq_next == NOBODY:
+            me.rq_tail = NOBODY
+        me.nr_running -= 1
+        task.on_rq = 0
+        _detach(cpu, cpu.number, task)
+        raw_spin_unlock(cpu, rq_lock(cpu.number, zones))
+        _move(cpu, task, select_task_rq(cpu, task))
+    return stuck
+
+
+# --- timers ------------------------------------------------------------------------------------------------
+
+
+def add_timer(cpu: Cpu, deadline_ns: int, task: int) -> None:
+    """Wake a task at a time.  The queue is this CPU's; the deadlines stand in the tasks' wait records."""
+    heapq.heappush(cpu.timers, (deadline_ns, task))
+    cpu.me.timer_ns = cpu.timers[0][0]
+
+
+def run_timers(cpu: Cpu) -> None:
+    """The timer interrupt: wake what is due."""
+    moment = cpu.now()
+    while cpu.timers and cpu.timers[0][0] <= moment:
+        _, number = heapq.heappop(cpu.timers)
+        task = cpu.machine.tasks[number]
+        if task.cpu == cpu.number and task.nterms + bool(task.deadline_ns) and task.deadline_ns <= moment:
+            try_to_wake_up(cpu, number)
+    cpu.me.timer_ns = cpu.timers[0][0] if cpu.timers else 0
+
+
+def adopt_sleepers(cpu: Cpu, dead: int) -> None:
+    """Take over the tasks that sleep at the border of user mode on a CPU that has died: their timers too.
+
+    Context: CPU_DEAD, after migrate_tasks.  Linux moves timers in hrtimer's and timer's own notifiers.
+    """
+    for task in cpu.machine.tasks:
+        if task.cpu == dead and task.flags & TaskFlag.USER_WAIT and task.state in ASLEEP:
+            zones = cpu.machine.dims.zones
+            flags = local_irq_save(cpu)
+            raw_spin_lock(cpu, rq_lock(dead, zones), P_RQ_LOCK)
+            if task.cpu == dead and task.state in ASLEEP:
+                task.cpu = cpu.number
+                if task.deadline_ns:
+                    add_timer(cpu, task.deadline_ns, task.index)
+            raw_spin_unlock(cpu, rq_lock(dead, zones))
+            local_irq_restore(cpu, flags)
+
+
+# --- idle --------------------------------------------------------------------------------------------------
+
+
+def cpu_idle(cpu: Cpu) -> None:
+    """swapper/N: sleep until there is something to run.  Ends (CpuOffline) when this CPU went offline."""
+    me = cpu.me
+    while True:
+        if not cpu_online(cpu, cpu.number):
+            raise CpuOffline
+        if not me.need_resched:
+            cpu.sleep(me.idle_task, idle=True)
+        cpu.attend_all()
+        wake_ready(cpu)
+        if me.need_resched:
+            schedule(cpu)
+
+
+class CpuOffline(BaseException):
+    """play_dead: this CPU has left the machine."""
+
+
+def machine_stopping(cpu: Cpu) -> bool:
+    return cpu.header.state >= MachineState.STOPPING

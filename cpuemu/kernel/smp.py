@@ -1,0 +1,293 @@
+"""Calling functions on other CPUs (Linux: kernel/smp.c, v3.2.7: one global queue).
+
+Invariant:     a call_function_data is on the queue exactly while its refs are not 0; a csd is locked from
+               before it is queued until its function has run.
+Writers:       a block's words by its CPU while it holds the csd lock; then receivers clear their bit and take
+               one from refs; the last one unlinks the block and unlocks the csd.
+Steps:         before the csd is locked, before refs and mask are filled, before the block is published, between
+               publication and the read of the mask for the interrupt, before each receiver's test of its bit.
+Not modelled:  early boot, virtual interrupts, store reordering (refs is stored last under the lock, as 3.2 does).
+
+The race of the 2012 thread is here on purpose: the interrupt is sent to the block's own mask, *after* the block is
+published, when receivers may already be clearing it (fixed by f44310b98ddb in v3.8; zoo 13b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.gate import Kind
+from cpuemu.events import Event
+from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
+from cpuemu.kernel.call_functions import function_name
+from cpuemu.kernel.cpumask import bits_of, cpu_online, cpumask_copy, for_each_cpu, store_bits
+from cpuemu.kernel.irqflags import (
+    irqs_disabled,
+    local_irq_restore,
+    local_irq_save,
+    preempt_disable,
+    preempt_enable,
+)
+from cpuemu.kernel.sched import wake
+from cpuemu.kernel.spinlock import spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore
+from cpuemu.layout import (
+    LOCK_CALL_FUNCTION,
+    NOBODY,
+    CallFunctionData,
+    Csd,
+    Mask,
+    Op,
+    Vector,
+    single_queue_lock,
+)
+from cpuemu.sites import site
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+    from cpuemu.schema import Address
+
+CallFunction = Callable[["Cpu", int], None]
+
+CSD_FLAG_LOCK = 1
+
+P_CSD_LOCK = site("csd_lock")
+P_CSD_LOCK_WAIT = site("csd_lock_wait")
+P_MANY_MASK = site("smp_call_function_many:cpumask")
+P_MANY_FILL = site("smp_call_function_many:fill")
+P_MANY_LOCK = site("smp_call_function_many:call_function.lock")
+P_MANY_SEND = site("smp_call_function_many:ipi_mask")
+P_SINGLE_ONLINE = site("smp_call_function_single:cpu_online")
+P_SINGLE_LOCK = site("generic_exec_single:lock")
+P_SINGLE_SEND = site("generic_exec_single:ipi")
+P_HANDLER_WALK = site("call_function_interrupt:walk")
+P_HANDLER_REFS = site("call_function_interrupt:refs")
+P_HANDLER_LOCK = site("call_function_interrupt:call_function.lock")
+P_HANDLER_SINGLE = site("call_function_single_interrupt:lock")
+P_CALL_SITE = site("on_each_cpu")
+
+
+# --- csd locks ---------------------------------------------------------------------------------------------
+
+
+def csd_lock_wait(cpu: Cpu, flags: Address, why: int = P_CSD_LOCK_WAIT) -> None:
+    """Wait until the lock bit is clear, with interrupts as they are: Linux spins here, we sleep in the poll."""
+    cpu.wait_until(flags, Op.MASK_CLEAR, CSD_FLAG_LOCK, why)
+
+
+def csd_lock(cpu: Cpu, flags: Address) -> None:
+    csd_lock_wait(cpu, flags, P_CSD_LOCK)
+    cpu.ram.xchg(flags, CSD_FLAG_LOCK)
+
+
+def csd_unlock(cpu: Cpu, flags: Address) -> None:
+    """The acknowledgement: a store, and a ring if the sender sleeps."""
+    cpu.ram.xchg(flags, 0)
+    wake(cpu, flags)
+
+
+def _warn_unsafe_context(cpu: Cpu) -> None:
+    # Two CPUs that wait for each other with interrupts off never end; a CPU not yet online is excepted.
+    WARN_ON_ONCE(cpu, cpu_online(cpu, cpu.number) and irqs_disabled(cpu), "smp-call-irqs-off",
+                 "WARNING: smp_call_function with interrupts disabled")
+
+
+# --- one CPU -----------------------------------------------------------------------------------------------
+
+
+def smp_call_function_single(cpu: Cpu, target: int, func: int, info: int, wait: bool,
+                             functions: Mapping[int, CallFunction]) -> int:
+    """Run ``func(info)`` on one CPU.  0, or -ENXIO when that CPU is not online.
+
+    Context: interrupts on.  wait: the csd stands on the caller's stack, else it is this CPU's own.
+    """
+    preempt_disable(cpu)
+    _warn_unsafe_context(cpu)
+    error = 0
+    if target == cpu.number:
+        flags = local_irq_save(cpu)
+        functions[func](cpu, info)
+        local_irq_restore(cpu, flags)
+    else:
+        cpu.point(P_SINGLE_ONLINE, cpu.machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
+        if target < cpu.machine.dims.cpus and cpu_online(cpu, target):
+            csd = cpu.machine.csds[cpu.current.csd if wait else cpu.number]
+            csd_lock(cpu, csd.addr(Csd.flags))
+            csd.func, csd.info = func, info
+            generic_exec_single(cpu, target, csd, wait)
+        else:
+            error = -6  # ENXIO
+    preempt_enable(cpu)
+    return error
+
+
+def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
+    """Queue a csd; the interrupt is sent only when the queue was empty."""
+    queue = cpu.machine.single_queues[target]
+    lock = single_queue_lock(target, cpu.machine.dims.zones)
+    csd.source, csd.target, csd.queued_ns, csd.next = cpu.number, target, cpu.now(), NOBODY
+    flags = spin_lock_irqsave(cpu, lock, P_SINGLE_LOCK)
+    empty = queue.head == NOBODY
+    if empty:
+        queue.head = csd.index
+    else:
+        cpu.machine.csds[queue.tail].next = csd.index
+    queue.tail = csd.index
+    cpu.core.trace(Event.CSD_QUEUE_CPU, target, P_SINGLE_SEND, csd.func, csd.index)
+    spin_unlock_irqrestore(cpu, lock, flags)
+    if empty:
+        cpu.point(P_SINGLE_SEND, cpu.machine.cpus[target].addr(type(cpu.me).pending, Vector.CALL_FUNCTION_SINGLE), Kind.WRITE)
+        cpu.apic.send(target, Vector.CALL_FUNCTION_SINGLE, cpu.off)
+    if wait:
+        csd_lock_wait(cpu, csd.addr(Csd.flags))
+
+
+def generic_smp_call_function_single_interrupt(cpu: Cpu, functions: Mapping[int, CallFunction]) -> None:
+    """Run everything on this CPU's queue.  Context: interrupt."""
+    WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), "ipi-on-offline",
+                 f"call_function_single interrupt taken on cpu {cpu.number}, which is not online")
+    queue = cpu.machine.single_queues[cpu.number]
+    lock = single_queue_lock(cpu.number, cpu.machine.dims.zones)
+    spin_lock(cpu, lock, P_HANDLER_SINGLE)
+    following = queue.head
+    queue.head = queue.tail = NOBODY
+    spin_unlock(cpu, lock)
+    while following != NOBODY:
+        csd = cpu.machine.csds[following]
+        following = csd.next  # before the unlock: the sender may reuse its stack
+        _run(cpu, csd.func, csd.info, csd.index, csd.source, functions)
+        csd_unlock(cpu, csd.addr(Csd.flags))
+
+
+def _run(cpu: Cpu, func: int, info: int, csd: int, source: int, functions: Mapping[int, CallFunction]) -> None:
+    cpu.core.trace(Event.CSD_FUNCTION_ENTRY, func, csd, source)
+    functions[func](cpu, info)
+    cpu.core.trace(Event.CSD_FUNCTION_EXIT, func, csd, source)
+
+
+# --- many CPUs ---------------------------------------------------------------------------------------------
+
+
+def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool,
+                           functions: Mapping[int, CallFunction]) -> None:
+    """Run ``func(info)`` on every online CPU of ``mask`` but this one.
+
+    Context: preemption off, interrupts on.
+    """
+    machine = cpu.machine
+    _warn_unsafe_context(cpu)
+    cpu.point(P_MANY_MASK, machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
+    others = mask & cpumask_copy(cpu, Mask.ONLINE) & ~(1 << cpu.number)
+    if not others:
+        return
+    if others & (others - 1) == 0:
+        smp_call_function_single(cpu, others.bit_length() - 1, func, info, wait, functions)
+        return
+    data = machine.cfds[cpu.number]
+    csd_lock(cpu, data.addr(CallFunctionData.flags))
+    BUG_ON(cpu, data.refs != 0 or bits_of(data.cpumask) != 0, "cfd-reused",
+           f"BUG: call_function_data of cpu {cpu.number} is still referenced ({data.refs} refs)")
+    cpu.point(P_MANY_FILL, data.addr(CallFunctionData.cpumask), Kind.WRITE)
+    data.refs = 0
+    data.func, data.info, data.queued_ns = func, info, cpu.now()
+    # Read again, after the lock: the mask may have been another one while we waited.
+    online = mask & cpumask_copy(cpu, Mask.ONLINE) & ~(1 << cpu.number)
+    store_bits(data.cpumask, online)
+    refs = online.bit_count()
+    if not refs:
+        csd_unlock(cpu, data.addr(CallFunctionData.flags))
+        return
+    flags = spin_lock_irqsave(cpu, LOCK_CALL_FUNCTION, P_MANY_LOCK)
+    _list_add(cpu, data)
+    cpu.ram.xchg(data.addr(CallFunctionData.refs), refs)  # last: a walker skips a block with refs 0
+    for target in for_each_cpu(online):
+        cpu.core.trace(Event.CSD_QUEUE_CPU, target, P_MANY_SEND, func, 0x10000 + cpu.number)
+    spin_unlock_irqrestore(cpu, LOCK_CALL_FUNCTION, flags)
+    cpu.point(P_MANY_SEND, data.addr(CallFunctionData.cpumask), Kind.READ)
+    sent = cpu.apic.send_mask(data.cpumask, Vector.CALL_FUNCTION, cpu.off)
+    WARN_ON_ONCE(cpu, not sent, "empty-ipi-mask", "empty IPI mask: every receiver had run the call before the interrupt was sent",
+                 known="13b")
+    if wait:
+        csd_lock_wait(cpu, data.addr(CallFunctionData.flags))
+
+
+def generic_smp_call_function_interrupt(cpu: Cpu, functions: Mapping[int, CallFunction]) -> None:
+    """Walk the global queue and run what names this CPU.  Context: interrupt; the walk takes no lock."""
+    WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), "ipi-on-offline",
+                 f"call_function interrupt taken on cpu {cpu.number}, which is not online")
+    machine = cpu.machine
+    head = machine.dims.cpus
+    element, bit = divmod(cpu.number, 64)
+    position = machine.call_function.next
+    while position != head:
+        data = machine.cfds[position]
+        cpu.point(P_HANDLER_WALK, data.addr(CallFunctionData.cpumask, element), Kind.READ)
+        mine = data.cpumask[element] >> bit & 1
+        if mine and data.refs:
+            _run(cpu, data.func, data.info, 0x10000 + position, position, functions)
+            _call_done(cpu, data, element, bit)
+        position = data.next
+
+
+def _call_done(cpu: Cpu, data: CallFunctionData, element: int, bit: int) -> None:
+    before = cpu.ram.clear_bits(data.addr(CallFunctionData.cpumask, element), 1 << bit)
+    if WARN_ON_ONCE(cpu, not before >> bit & 1, "csd-double-executed",
+                    f"{function_name(data.func)} enabled interrupts and double executed"):
+        return
+    cpu.point(P_HANDLER_REFS, data.addr(CallFunctionData.refs), Kind.WRITE)
+    refs = cpu.ram.add(data.addr(CallFunctionData.refs), -1)
+    WARN_ON_ONCE(cpu, refs >> 31 != 0, "refs-negative", "call_function_data refs below zero")
+    if refs:
+        return
+    WARN_ON_ONCE(cpu, bits_of(data.cpumask) != 0, "refs-mask", "refs are 0 and the mask is not empty")
+    spin_lock(cpu, LOCK_CALL_FUNCTION, P_HANDLER_LOCK)
+    _list_del(cpu, data)
+    spin_unlock(cpu, LOCK_CALL_FUNCTION)
+    csd_unlock(cpu, data.addr(CallFunctionData.flags))
+
+
+def _list_add(cpu: Cpu, data: CallFunctionData) -> None:
+    """At the head (list_add_rcu).  Context: call_function.lock."""
+    queue, head = cpu.machine.call_function, cpu.machine.dims.cpus
+    first = queue.next
+    data.next, data.prev = first, head
+    if first == head:
+        queue.prev = data.index
+    else:
+        cpu.machine.cfds[first].prev = data.index
+    queue.next = data.index  # last: a walker comes in here
+
+
+def _list_del(cpu: Cpu, data: CallFunctionData) -> None:
+    """Unlink; the block keeps its own ``next``, so that a walker standing on it goes on (list_del_rcu)."""
+    queue, head = cpu.machine.call_function, cpu.machine.dims.cpus
+    before, after = data.prev, data.next
+    if before == head:
+        queue.next = after
+    else:
+        cpu.machine.cfds[before].next = after
+    if after == head:
+        queue.prev = before
+    else:
+        cpu.machine.cfds[after].prev = before
+
+
+def call_function_init(cpu: Cpu) -> None:
+    """Empty queues.  Context: boot."""
+    machine = cpu.machine
+    machine.call_function.next = machine.call_function.prev = machine.dims.cpus
+    for queue in machine.single_queues:
+        queue.head = queue.tail = NOBODY
+
+
+# --- every CPU ---------------------------------------------------------------------------------------------
+
+
+def on_each_cpu(cpu: Cpu, func: int, info: int, wait: bool, functions: Mapping[int, CallFunction]) -> None:
+    """Run ``func(info)`` everywhere: the others first (sent *and* awaited), then here with interrupts off."""
+    preempt_disable(cpu)
+    smp_call_function_many(cpu, (1 << cpu.machine.dims.cpus) - 1, func, info, wait, functions)
+    flags = local_irq_save(cpu)
+    functions[func](cpu, info)
+    local_irq_restore(cpu, flags)
+    preempt_enable(cpu)

@@ -1,0 +1,71 @@
+"""Spinlocks (Linux: kernel/spinlock.c).
+
+Invariant:     a lock word names its owner: CPU, generation, task, place, time.
+Writers:       the word by compare-and-swap; holder, site and time by the owner.
+Steps:         one before the word is tried.
+Not modelled:  ticket order: whoever's compare-and-swap comes first has it.
+
+A waiter sleeps (futex) instead of spinning, always for a bounded time; then it looks whether the owner is still
+alive.  A lock is never stolen from a dead owner: the machine ends with ``owner-died``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.cpu import PowerOff
+from cpuemu.arch.gate import Kind
+from cpuemu.kernel.bug import report
+from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save, preempt_disable, preempt_enable_no_resched
+from cpuemu.layout import CpuState, Lock, MachineState, Severity
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+
+def spin_lock(cpu: Cpu, lock: int, where: int) -> None:
+    """Take a lock.  Context: interrupts off if an interrupt handler takes it too."""
+    preempt_disable(cpu)
+    raw_spin_lock(cpu, lock, where)
+
+
+def raw_spin_lock(cpu: Cpu, lock: int, where: int) -> None:
+    """As spin_lock, without the preempt count: for the scheduler, which changes the current task under it."""
+    record = cpu.machine.locks[lock]
+    cpu.point(where, record.addr(Lock.word), Kind.WRITE)
+    while not cpu.gate.lock(cpu, lock, where):
+        _owner_alive(cpu, record)
+
+
+def spin_unlock(cpu: Cpu, lock: int) -> None:
+    """Give a lock back; does not schedule: the caller's irq restore or preempt_enable is the next point."""
+    cpu.core.spin_unlock(lock)
+    preempt_enable_no_resched(cpu)
+
+
+def raw_spin_unlock(cpu: Cpu, lock: int) -> None:
+    cpu.core.spin_unlock(lock)
+
+
+def spin_lock_irqsave(cpu: Cpu, lock: int, where: int) -> int:
+    flags = local_irq_save(cpu)
+    spin_lock(cpu, lock, where)
+    return flags
+
+
+def spin_unlock_irqrestore(cpu: Cpu, lock: int, flags: int) -> None:
+    spin_unlock(cpu, lock)
+    local_irq_restore(cpu, flags)
+
+
+def owner_of(record: Lock) -> int:
+    """The CPU that holds a spinlock, -1 if nobody."""
+    return (record.word & 0xFFFF) - 1
+
+
+def _owner_alive(cpu: Cpu, record: Lock) -> None:
+    if cpu.header.state > MachineState.STOPPING:
+        raise PowerOff
+    owner = owner_of(record)
+    if owner >= 0 and cpu.machine.cpus[owner].state == CpuState.DEAD:
+        report(cpu, Severity.FATAL, "owner-died", f"{record.name} is held by cpu {owner}, whose process died")

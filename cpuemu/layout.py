@@ -1,0 +1,906 @@
+"""THE declaration: every word of the machine's RAM, its writer or lock, its meaning; and every limit.
+
+Everything else is computed from this file: offsets, the C structs of the compiled core, the documentation
+table, the names in a post-mortem, and the tag that refuses an image of another version.
+
+Lists are doubly linked through ``Page.next``/``Page.prev`` with indices instead of pointers.  A list head is a
+record like any other, behind the last page: ``mem_map[nr_pages + head]``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cpuemu.schema import (
+    Address,
+    Array,
+    Memory,
+    Placed,
+    Region,
+    View,
+    array,
+    i32,
+    i64,
+    place,
+    tag,
+    text,
+    u8,
+    u16,
+    u32,
+    u64,
+)
+
+MAGIC = 0x554D_4555_5043_2E31  # "1.CPUEMU", little endian
+
+# --- limits ------------------------------------------------------------------------------------------------
+
+NR_CPUS = 256
+MASK_WORDS = NR_CPUS // 64
+MAX_ORDER = 11
+PAGEBLOCK_ORDER = 9
+PAGE_SHIFT = 12
+MAX_NR_ZONES = 3
+MAX_PAGES = 1 << 23
+"""32 GiB of emulated memory: its mem_map then takes 128 MiB."""
+WAIT_TERMS = 4
+HELD_PAGES = 1024
+"""Pages that one workload task can hold (replayed pages are held by slots instead)."""
+USER_WORDS = 8
+NR_FINDINGS = 64
+NR_SITES = 512
+NOBODY = 0xFFFF_FFFF
+"""No CPU, no task, no page."""
+SLOT_EMPTY = 0
+SLOT_FAILED = 0xFFFF_FFFF
+OWNER_BOOT = 0xFFFF_FFFE
+"""Owner of pages held since boot that nobody gives back."""
+OWNER_FILE = 0xFFFF_FFFD
+"""Owner of page-cache pages: linked on their zone's inactive file list, reclaimable."""
+LINE_END = 0xFFFF_FFFF
+
+
+class MigrateType(enum.IntEnum):
+    """mm: include/linux/mmzone.h, v3.2."""
+
+    UNMOVABLE = 0
+    RECLAIMABLE = 1
+    MOVABLE = 2
+    PCPTYPES = 3
+    RESERVE = 3
+    ISOLATE = 4
+    TYPES = 5
+
+
+class PageState(enum.IntEnum):
+    """What a page frame is.  Only the first page of a block says more than TAIL."""
+
+    RESERVED = 0  # a hole, or memory the allocator never had
+    TAIL = 1
+    BUDDY = 2
+    PCP = 3
+    ALLOCATED = 4
+
+
+class Wmark(enum.IntEnum):
+    MIN = 0
+    LOW = 1
+    HIGH = 2
+    NR = 3
+
+
+class Gfp(enum.IntEnum):
+    """Allocation flags with a meaning here (bits; Linux's names, values of include/linux/gfp.h v3.2)."""
+
+    DMA = 0x01
+    DMA32 = 0x04
+    WAIT = 0x10
+    HIGH = 0x20
+    IO = 0x40
+    FS = 0x80
+    COLD = 0x100
+    NOWARN = 0x200
+    REPEAT = 0x400
+    NOFAIL = 0x800
+    NORETRY = 0x1000
+    NOMEMALLOC = 0x10000
+    NO_KSWAPD = 0x400000
+    NO_OOM = 0x8000000  # ours: fail where Linux would kill (replayed allocations)
+
+
+class Vector(enum.IntEnum):
+    RESCHEDULE = 0
+    CALL_FUNCTION = 1
+    CALL_FUNCTION_SINGLE = 2
+    PLATFORM = 3  # from the coordinator, as firmware raises an SCI
+    NR = 4
+
+
+class CpuState(enum.IntEnum):
+    """The state of a CPU's process, as the hands outside the machine see it."""
+
+    ABSENT = 0
+    STARTING = 1
+    READY = 2  # socket bound; waits for cpu_callout
+    RUNNING = 3
+    PARKED = 4  # offline, process kept
+    GONE = 5  # offline, process left in order
+    DEAD = 6  # process died: killed, or a defect of ours
+
+
+class TaskState(enum.IntEnum):
+    UNUSED = 0
+    RUNNING = 1
+    INTERRUPTIBLE = 2
+    UNINTERRUPTIBLE = 3
+    DEAD = 4
+    MIGRATING = 5  # between two run queues; nobody can wake it
+
+
+class SchedClass(enum.IntEnum):
+    STOP = 0
+    FAIR = 1
+    IDLE = 2
+
+
+class Program(enum.IntEnum):
+    """What a task runs: kernel threads name their function, workload tasks their kind of user program."""
+
+    KTHREAD = 0
+    IDLE = 1
+    REPLAY = 2
+    STORM = 3
+    PYTHON = 4
+
+
+class TaskFlag(enum.IntEnum):
+    MEMALLOC = 1  # PF_MEMALLOC
+    MEMDIE = 2  # TIF_MEMDIE: chosen by the OOM killer
+    USER_WAIT = 4  # asleep at the border of user mode: no kernel stack, any CPU can restart it
+    LINE_WAIT = 8  # counted in Header.replay_waiters
+
+
+class Preempt(enum.IntEnum):
+    NONE = 0
+    VOLUNTARY = 1
+    FULL = 2
+
+
+class MachineState(enum.IntEnum):
+    BOOTING = 0
+    RUNNING = 1
+    STOPPING = 2  # workload over or interrupted: tasks end, CPUs go idle
+    OFF = 3
+    FAILED = 4  # a fatal finding, or a process died
+
+
+class Op(enum.IntEnum):
+    """Comparison of a wait term: ``word OP value``."""
+
+    EQ = 0
+    NE = 1
+    GE = 2
+    LE = 3
+    MASK_CLEAR = 4  # word & value == 0
+    MASK_SET = 5  # word & value != 0
+
+
+class OpKind(enum.IntEnum):
+    """Operations of a replay stream, and the requests with which a batch returns to the kernel."""
+
+    ALLOC = 0
+    FREE = 1
+    CSD = 2
+    IPI = 3
+    SPLIT = 4  # the allocation in `slot` is freed piecewise later: split_page
+    FILE = 5  # allocate a page-cache page: reclaim frees it
+    YIELD = 6
+    SLEEP = 7
+    EXIT = 8
+    NONE = 9
+
+
+class Exit(enum.IntEnum):
+    """Why the batch loop came back (design: the run loop's exit reasons)."""
+
+    BUDGET = 0
+    INTERRUPT = 1
+    RESCHED = 2
+    KERNEL = 3  # the operation in `Task.op_*` needs the kernel
+    WAIT = 4  # replay: the allocation in `slot` is an earlier line that is not done yet
+    WINDOW = 5  # replay: too far ahead of the slowest stream
+    TRACE = 6  # the ring must be written out first
+    DONE = 7
+    STOPPING = 8
+    WAKE = 9  # replay: somebody waits for a line, look whether it is done now
+
+
+class Counter(enum.IntEnum):
+    """Per-CPU statistics.  Those named like trace events count exactly these events."""
+
+    ALLOC = 0
+    FREE = 1
+    REFILL = 2
+    DRAIN = 3
+    IPI_SENT = 4
+    IPI_TAKEN = 5
+    IPI_COALESCED = 6
+    DRAIN_ALL = 7
+    OFFLINE = 8
+    ONLINE = 9
+    STOP_MACHINE = 10
+    DIRECT_RECLAIM = 11
+    OOM = 12
+    TASK_MIGRATIONS = 13
+    ALLOC_FAILED = 14
+    REPLAY_FREE_SKIPPED = 15
+    REPLAY_IPI_SKIPPED = 16
+    REPLAY_OOM = 17
+    HOTPLUG_SKIPPED = 18
+    OPERATIONS = 19
+    SWITCHES = 20
+    IPI_STALE = 21
+    IPI_LOST_BY_DEATH = 22
+    RECLAIMED = 23
+    KSWAPD_WAKE = 24
+    NR = 32
+
+
+class Latency(enum.IntEnum):
+    IPI = 0
+    DRAIN_ALL = 1
+    OFFLINE = 2
+    ONLINE = 3
+    NR = 4
+
+
+HISTOGRAM_STEPS = 16
+HISTOGRAM_BUCKETS = 40 * HISTOGRAM_STEPS
+"""Log-linear: 16 steps an octave, from 1 ns to 2^40 ns: 6 % wide."""
+
+
+class StopState(enum.IntEnum):
+    """kernel/stop_machine.c, v3.2: enum stopmachine_state."""
+
+    NONE = 0
+    PREPARE = 1
+    DISABLE_IRQ = 2
+    RUN = 3
+    EXIT = 4
+
+
+class Severity(enum.IntEnum):
+    WARN = 1
+    FATAL = 2
+    HOST = 3  # a defect of the emulator or of the host
+
+
+# --- the machine -------------------------------------------------------------------------------------------
+
+
+class Header(View, align=64):
+    """The machine as a whole."""
+
+    magic = u64("launcher", "MAGIC")
+    tag = u64("launcher", "of the declaration; an image with another one is refused")
+    ram_size = u64("launcher", "bytes")
+    nr_cpus = u32("launcher", "possible CPUs")
+    nr_pages = u32("launcher", "page frames, holes included")
+    nr_zones = u32("launcher", "zones with pages, lowest first")
+    nr_tasks = u32("launcher", "size of the task table")
+    nr_slots = u32("launcher", "size of the replay's slot table")
+    nr_streams = u32("launcher", "recorded CPUs")
+    nr_ops = u32("launcher", "replay operations")
+    nr_heads = u32("launcher", "list heads behind the last page")
+    checked = u32("launcher", "checked mode: accessors and leaves assert their declarations")
+    preempt_model = u32("launcher", "Preempt")
+    park = u32("launcher", "an offline CPU's process is kept (--offline park)")
+    trace_all = u32("launcher", "every ring is streamed to a file before it wraps")
+    window = u32("launcher", "lines a replay stream may be ahead of the slowest one")
+    nr_sites = u32("launcher", "names in use in `sites`")
+    seed = u64("launcher", "of every random stream")
+    start_ns = u64("launcher", "CLOCK_MONOTONIC at exec of the command")
+    boot_ns = u64("coordinator", "CLOCK_MONOTONIC at power-on")
+    ready_ns = u64("coordinator", "CLOCK_MONOTONIC when the last CPU was online")
+    state = u32("coordinator", "MachineState")
+    frozen = u32("whoever found first", "rings take no more records but the tail")
+    tickets = u64("any CPU, atomically", "the last interrupt ticket given out")
+    nr_findings = u32("any CPU, atomically", "entries of `findings` begun")
+    last_words = u32("a dying CPU", "set before a CPU ends because of a defect of ours")
+    managed = u64("launcher", "pages the allocator has, all zones")
+    boot_held = u64("launcher", "pages allocated before the machine starts")
+    tasks_done = u32("any CPU, atomically", "workload tasks that ended")
+    nr_workload = u32("coordinator", "workload tasks in all")
+    bases = array("u64", 40, "launcher", "first byte of each region, in order of REGIONS")
+    dead_cpu = u32("coordinator", "a CPU whose process died, plus 1")
+    pace_permille = u32("launcher", "replay speed: 0 is as fast as it goes, 1000 the recorded one")
+    pace_start_ns = u64("coordinator", "when the first workload task was let go")
+    replay_waiters = u32("waiters, atomically", "tasks, or the coordinator, that wait for a line of the replay")
+    coordinator_line = u32("coordinator", "line that every stream must reach before it goes on; LINE_END: none")
+    go = u32("coordinator", "1 when workload tasks may start")
+    ipi_disabled = u32("tests", "1: frames are not sent (the test that nothing is taken on the word alone)")
+
+
+class Cpumask(View, align=32):
+    """A set of CPUs (include/linux/cpumask.h): possible, present, online, active, callout."""
+
+    bits = array("u64", MASK_WORDS, "see cpumask.py: each mask has its own rule", "one bit a CPU")
+
+
+class Lock(View, align=64):
+    """A lock is a word: whoever dies holding it is known by name."""
+
+    word = u64("by compare-and-swap", "0, or owner+1 (16 bits) | its generation (16) << 16 | waiters (bit 63)")
+    holder = u32("the holder", "task that holds it, plus 1")
+    site = u32("the holder", "site where it was taken")
+    since_ns = u64("the holder", "when it was taken")
+    name = text(32, "launcher", "as lockdep prints it")
+
+
+class Cpu(View, align=64):
+    """One emulated CPU: what its hardware and its run queue hold."""
+
+    generation = u32("coordinator", "lives of this CPU; 0 before the first")
+    state = u32("coordinator; STARTING to RUNNING the CPU", "CpuState")
+    pid = u32("the CPU's process", "host process")
+    sleeping = u32("the CPU", "1 while it sleeps in its poll: who changes a word it waits for rings")
+    current = u32("the CPU (scheduler)", "task that runs")
+    need_resched = u32("any CPU", "TIF_NEED_RESCHED of the current task")
+    irqs_off = u32("the CPU", "interrupts disabled")
+    hardirq = u32("the CPU", "depth of interrupt handlers")
+    user = u32("the CPU", "1 while the batch loop runs user mode")
+    point_site = u32("the CPU", "site of the last point")
+    point_word = u64("the CPU", "address declared by the last point")
+    heart = u64("the CPU", "points passed")
+    lock_wait = u32("the CPU", "lock it spins for, plus 1")
+    lock_wait_site = u32("the CPU", "where")
+    hello_ns = u64("the CPU", "when its socket was bound")
+    pending = array("u64", Vector.NR, "by compare-and-swap; cleared by the CPU", "0, or ticket << 16 | source + 1")
+    raised_ns = array("u64", Vector.NR, "the source", "when the pending interrupt was raised")
+    inservice = array("u64", Vector.NR, "the CPU", "the pending word of the interrupt whose handler runs")
+    in_hand = u32("the CPU", "frames received and not yet taken")
+    rq_head = u32("rq lock", "first runnable task, NOBODY if none")
+    rq_tail = u32("rq lock", "last runnable task")
+    nr_running = u32("rq lock", "runnable tasks of the fair class, the current one not counted")
+    stop_task = u32("control task (kthreadd's creation)", "migration/N, NOBODY if none")
+    idle_task = u32("launcher", "swapper/N")
+    slice_end_ns = u64("the CPU", "when the current task's time slice ends")
+    timer_ns = u64("the CPU", "when its next timer is due, 0 if none")
+    counters = array("u64", Counter.NR, "the CPU", "statistics (Counter)")
+    stopped_ns = u64("coordinator", "host time this process spent stopped (state T)")
+    starved_ns = u64("coordinator", "host time this process was runnable but did not run")
+    host_stopped = u32("coordinator", "1 while the process is stopped by the host")
+    exit_status = i32("coordinator", "of a process that ended")
+    last_words = text(256, "the CPU", "what a process that ended by a defect of ours said")
+    nr_attached = u32("rq lock", "fair tasks runnable here or asleep in the kernel here: they have a stack in this process")
+
+
+class Task(View, align=64):
+    """A task's state: any CPU can run what stands here (design decision 11)."""
+
+    comm = text(16, "creator", "name")
+    state = u32("the task; waker by compare-and-swap", "TaskState")
+    cpu = u32("rq lock", "CPU whose run queue it belongs to")
+    home = u32("creator", "CPU it prefers when that is active, NOBODY if any")
+    sched_class = u32("creator", "SchedClass")
+    program = u32("creator", "Program")
+    flags = u32("the task, its waker, the OOM killer: atomically", "TaskFlag bits")
+    on_rq = u32("rq lock", "1 while linked on a run queue")
+    rq_next = u32("rq lock", "next runnable task")
+    in_kernel = u32("the task", "1 from kernel entry to return to user mode")
+    preempt_count = u32("the task", "preempt_disable depth")
+    kthread_fn = u32("creator", "site id of a kernel thread's function")
+    kthread_arg = u64("creator", "its argument")
+    since_ns = u64("the task, its waker", "when `state` last changed")
+    position = u64("the task", "next operation of its program")
+    end = u64("creator", "operations in all; 0: until stopped")
+    stream = u32("creator", "replay stream")
+    held = u32("the task", "entries in use in `held_pages`")
+    held_limit = u32("creator", "entries it may use")
+    rng = u64("the task", "its random stream")
+    rss = i32("the task, and whoever frees its pages: atomically", "pages it has allocated")
+    oom_score_adj = i32("creator", "-1000 to 1000")
+    user = array("u64", USER_WORDS, "the task's program", "variables of its user program")
+    op_kind = u32("batch loop", "OpKind of the operation that needs the kernel")
+    op_order = u32("batch loop", "its order")
+    op_migratetype = u32("batch loop", "its migratetype")
+    op_gfp = u32("batch loop", "its Gfp flags")
+    op_slot = u32("batch loop", "its slot (replay) or index in held_pages")
+    op_arg = u32("batch loop", "its other argument: target CPU, duration")
+    csd = u32("launcher", "its call_single_data on the stack: index in `csds`")
+    nterms = u32("the waiting task", "terms of its wait, 0 when it does not wait")
+    why = u32("the waiting task", "site where it waits")
+    busy = u32("the waiting task", "1: it waits on its CPU without giving it away")
+    op = array("u32", WAIT_TERMS, "the waiting task", "Op of each term")
+    word = array("u64", WAIT_TERMS, "the waiting task", "address of each term's word")
+    value = array("u64", WAIT_TERMS, "the waiting task", "value of each term")
+    wait_ns = u64("the waiting task", "since when it waits")
+    deadline_ns = u64("the waiting task", "when its wait ends without its terms, 0: never")
+    stack = text(512, "the task", "its kernel functions at the last sleep, interrupt entry or switch, newest first")
+
+
+class Page(View, align=16):
+    """One page frame (struct page), or a list head behind the last frame."""
+
+    state = u8("zone lock, or the pcp list's CPU with irqs off, or the owner", "PageState")
+    order = u8("as state", "order of the block this page begins")
+    migratetype = u8("as state", "list it is on (page_private on pcp lists)")
+    zone = u8("launcher", "its zone")
+    owner = u32("as state", "CPU of the pcp list, or task, or OWNER_BOOT, OWNER_FILE")
+    next = u32("as state", "next on its list (index in mem_map)")
+    prev = u32("as state", "previous on its list")
+
+
+class Pageblock(View, align=1):
+    """The migratetype of 2^PAGEBLOCK_ORDER pages."""
+
+    migratetype = u8("zone lock", "MigrateType")
+
+
+class Zone(View, align=64):
+    """struct zone."""
+
+    name = text(8, "launcher", "DMA, DMA32, Normal")
+    start_pfn = u32("launcher", "first page frame")
+    spanned = u32("launcher", "page frames from first to last")
+    present = u32("launcher", "of these, without holes")
+    managed = u32("launcher", "of these, the allocator's")
+    wmark = array("u32", Wmark.NR, "launcher", "watermarks in pages")
+    lowmem_reserve = array("u32", 4, "launcher", "pages kept from requests that could use a higher zone")
+    nr_free = array("u32", MAX_ORDER, "zone lock", "free blocks of each order, all types")
+    free_pages = i64("any CPU, atomically", "vm_stat[NR_FREE_PAGES], less what per-CPU differentials hold")
+    nr_file = i64("lru lock", "pages on the inactive file list")
+    pages_scanned = u64("zone lock", "since the last page was freed")
+    percpu_drift_mark = u64("launcher", "below it the exact count is used, 0: never")
+    all_unreclaimable = u32("zone lock", "reclaim gave up on it")
+    nr_reserve_blocks = u32("launcher", "pageblocks of type RESERVE")
+
+
+class Pcp(View, align=64):
+    """struct per_cpu_pageset: one CPU's lists of one zone."""
+
+    count = i32("its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD", "pages on the three lists")
+    high = i32("launcher", "count at which a batch goes back")
+    batch = i32("launcher", "pages moved at a time")
+    stat_threshold = i32("launcher", "of the differential")
+    free_diff = i32("its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD", "vm_stat_diff[NR_FREE_PAGES]")
+
+
+class Csd(View, align=64):
+    """struct call_single_data: one a CPU (asynchronous calls), one a task (its stack)."""
+
+    flags = u32("the sender locks, the receiver unlocks", "CSD_FLAG_LOCK = 1")
+    func = u32("the sender", "id in call_functions")
+    info = u64("the sender", "its argument")
+    next = u32("the queue's lock", "next on the queue, NOBODY at its end")
+    source = u32("the sender", "CPU that queued it")
+    target = u32("the sender", "CPU it was queued on")
+    queued_ns = u64("the sender", "when")
+
+
+class CallSingleQueue(View, align=64):
+    """struct call_single_queue: calls waiting on one CPU."""
+
+    head = u32("its lock", "first csd, NOBODY if none")
+    tail = u32("its lock", "last csd")
+
+
+class CallFunctionData(View, align=64):
+    """struct call_function_data: the block a CPU publishes for smp_call_function_many (v3.2)."""
+
+    flags = u32("the sender locks, the last receiver unlocks", "CSD_FLAG_LOCK = 1")
+    func = u32("the sender", "id in call_functions")
+    info = u64("the sender", "its argument")
+    refs = i32("the sender, then receivers atomically", "receivers still to run it")
+    next = u32("call_function.lock", "next on the queue")
+    prev = u32("call_function.lock", "previous on the queue")
+    queued_ns = u64("the sender", "when")
+    cpumask = array("u64", MASK_WORDS, "the sender, then receivers clear their bit", "CPUs still to run it")
+
+
+class CallFunctionQueue(View, align=64):
+    """call_function.queue: the one list of published blocks; ``nr_cpus`` as index means the head."""
+
+    next = u32("call_function.lock", "first block")
+    prev = u32("call_function.lock", "last block")
+
+
+class Stopper(View, align=64):
+    """struct cpu_stopper."""
+
+    enabled = u32("stopper lock", "accepts work")
+    head = u32("stopper lock", "first work, NOBODY if none")
+    tail = u32("stopper lock", "last work")
+
+
+class StopWork(View, align=64):
+    """struct cpu_stop_work: one a CPU for stop_cpus, one a task for stop_one_cpu."""
+
+    fn = u32("the queuer", "id in stop_machine.STOP_FUNCTIONS")
+    arg = u64("the queuer", "its argument")
+    done = u32("the queuer", "index in `stop_done`, NOBODY: nobody waits")
+    next = u32("stopper lock", "next work")
+    queued = u32("stopper lock", "1 while on a list or running")
+
+
+class StopDone(View, align=64):
+    """struct cpu_stop_done: one a task."""
+
+    nr_todo = i32("the workers, atomically", "works not yet done")
+    executed = u32("the workers", "at least one was executed")
+    ret = i32("the workers", "a non-zero return wins")
+    completion = u32("the last worker", "1 when all are done")
+
+
+class StopMachine(View, align=64):
+    """struct stop_machine_data of the one barrier that can be under way (stop_cpus_mutex)."""
+
+    state = u32("the last acker", "StopState")
+    num_threads = u32("the requester", "threads that must acknowledge: num_online_cpus() when it asked")
+    thread_ack = i32("the threads, atomically", "acknowledgements missing for this state")
+    fn = u32("the requester", "id of the function that runs with everybody stopped")
+    data = u64("the requester", "its argument")
+    fnret = i32("an active CPU", "its return value")
+    active = array("u64", MASK_WORDS, "the requester", "CPUs that run fn")
+
+
+class Hotplug(View, align=64):
+    """struct cpu_hotplug, and the coordinator's side of an operation."""
+
+    refcount = i32("cpu_hotplug.lock", "readers (get_online_cpus)")
+    active_writer = u32("the writer", "task plus 1")
+    request = u64("coordinator", "row << 32 | sequence: the row the control task is to run")
+    answer = u64("control task", "sequence of the last row it has run")
+    result = i32("control task", "0, or a negative errno")
+    cpu = u32("coordinator", "CPU that goes or comes")
+    up = u32("coordinator", "1: coming online")
+    died = u32("the dying CPU", "CPU that reached play_dead, plus 1")
+    control_task = u32("launcher", "task that runs the kernel's rows")
+    kthreadd_task = u32("launcher", "task that makes kernel threads")
+    busy = u32("coordinator", "1 while an operation is under way")
+    line = u32("coordinator", "replay line of the operation under way")
+
+
+class Kthread(View, align=64):
+    """kthread_create_list: one request at a time, from the control task to kthreadd."""
+
+    request = u64("the requester", "sequence")
+    answer = u64("kthreadd", "sequence of the last one made")
+    fn = u32("the requester", "site of the thread's function")
+    arg = u64("the requester", "its argument")
+    cpu = u32("the requester", "CPU to bind it to")
+    task = i32("kthreadd", "the task made, or a negative errno")
+    comm = text(16, "the requester", "its name")
+
+
+class Kswapd(View, align=64):
+    """The node's reclaim daemon."""
+
+    wake = u64("wakeup_kswapd", "wake-ups asked for")
+    seen = u64("kswapd", "wake-ups answered")
+    order = u32("wakeup_kswapd", "largest order asked for")
+    task = u32("launcher", "kswapd0")
+
+
+class ReplayOp(View, align=16):
+    """One operation of a recording."""
+
+    line = u32("launcher", "line of the recording: the total order")
+    slot = u32("launcher", "slot the page is in; target CPU for CSD and IPI")
+    kind = u8("launcher", "OpKind")
+    order = u8("launcher", "order")
+    migratetype = u8("launcher", "MigrateType")
+    pieces = u8("launcher", "FREE: offset of the piece, in units of its order, when the slot was split")
+    gfp = u16("launcher", "Gfp, low 16 bits")
+    delta = u16("launcher", "microseconds since the stream's previous operation, at most 65535")
+
+
+class ReplayStream(View, align=64):
+    """The operations of one recorded CPU."""
+
+    first = u32("launcher", "index of its first operation")
+    count = u32("launcher", "number of operations")
+    next_line = u32("its task", "line of the first operation not done, LINE_END after the last")
+    task = u32("launcher", "task that runs it")
+
+
+class Slot(View, align=4):
+    """The page a recorded allocation got here."""
+
+    page = u32("the task that runs the operation", "pfn + 1; SLOT_EMPTY before, SLOT_FAILED if it failed")
+
+
+class Held(View, align=8):
+    """One page block held by a storm or Python task."""
+
+    pfn = u32("its task", "first page")
+    order = u32("its task", "order")
+
+
+class Pair(View, align=8):
+    """Who connects two sockets (design decision 8)."""
+
+    word = u64("by compare-and-swap", "generations of both and the winner; an older one counts as empty")
+
+
+class Histogram(View, align=64):
+    """Latencies of one kind on one CPU."""
+
+    n = u64("the CPU", "measurements")
+    total_ns = u64("the CPU", "their sum")
+    max_ns = u64("the CPU", "the largest")
+    buckets = array("u32", HISTOGRAM_BUCKETS, "the CPU", "log-linear counts")
+
+
+class Finding(View, align=64):
+    """An oracle's word."""
+
+    done = u32("whoever found it, last", "1 when the entry is complete")
+    severity = u32("finder", "Severity")
+    cpu = u32("finder", "CPU concerned, NOBODY if none")
+    task = u32("finder", "task concerned, NOBODY if none")
+    time_ns = u64("finder", "when")
+    rule = text(48, "finder", "name of the oracle")
+    message = text(640, "finder", "one sentence")
+    stack = text(512, "finder", "kernel functions, newest first")
+
+
+class SiteName(View, align=8):
+    """Text of a site id."""
+
+    name = text(64, "launcher", "function and step")
+
+
+REGIONS: tuple[Region, ...] = (
+    Region("header", Header, "1", "the machine as a whole"),
+    Region("cpumasks", Cpumask, "5", "possible, present, online, active, callout"),
+    Region("cpus", Cpu, "cpus", "per-CPU hardware and run queue"),
+    Region("locks", Lock, "8+zones*2+cpus*3", "see lock_* below for the order"),
+    Region("zones", Zone, "zones", "memory zones, lowest first"),
+    Region("pcps", Pcp, "cpus*zones", "per-CPU page lists: cpu * nr_zones + zone"),
+    Region("csds", Csd, "cpus+tasks", "call_single_data: per CPU, then per task"),
+    Region("single_queues", CallSingleQueue, "cpus", "call_single_queue"),
+    Region("cfds", CallFunctionData, "cpus", "call_function_data"),
+    Region("call_function", CallFunctionQueue, "1", "call_function.queue"),
+    Region("stoppers", Stopper, "cpus", "cpu_stopper"),
+    Region("stop_works", StopWork, "cpus+tasks", "cpu_stop_work: per CPU, then per task"),
+    Region("stop_done", StopDone, "tasks", "cpu_stop_done"),
+    Region("stop_machine", StopMachine, "1", "stop_machine_data"),
+    Region("hotplug", Hotplug, "1", "cpu_hotplug"),
+    Region("kthread", Kthread, "1", "kthread_create_list"),
+    Region("kswapd", Kswapd, "1", "the node's kswapd"),
+    Region("tasks", Task, "tasks", "task_struct"),
+    Region("streams", ReplayStream, "streams", "recorded CPUs"),
+    Region("histograms", Histogram, "cpus*4", "latencies: cpu * Latency.NR + kind"),
+    Region("findings", Finding, "64", "what the oracles said"),
+    Region("sites", SiteName, "512", "names of sites"),
+    Region("pairs", Pair, "cpus*cpus+cpus*2+1", "unordered pairs of sockets, the coordinator being number nr_cpus"),
+    Region("held_pages", Held, "holders", "task * HELD_PAGES + entry"),
+    Region("slots", Slot, "slots", "pages of the replay"),
+    Region("ops", ReplayOp, "ops", "the replay, stream after stream"),
+    Region("pageblocks", Pageblock, "pageblocks", "migratetypes of pageblocks"),
+    Region("mem_map", Page, "pages+heads", "page frames, then list heads"),
+)
+
+CONSTANTS: tuple[type[enum.IntEnum], ...] = (
+    MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
+    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity,
+)  # fmt: skip
+
+DEFINES: Mapping[str, int] = {
+    "NR_CPUS": NR_CPUS, "MASK_WORDS": MASK_WORDS, "MAX_ORDER": MAX_ORDER, "PAGEBLOCK_ORDER": PAGEBLOCK_ORDER,
+    "HELD_PAGES": HELD_PAGES, "NOBODY": NOBODY, "SLOT_EMPTY": SLOT_EMPTY, "SLOT_FAILED": SLOT_FAILED,
+    "OWNER_BOOT": OWNER_BOOT, "OWNER_FILE": OWNER_FILE, "LINE_END": LINE_END, "WAIT_TERMS": WAIT_TERMS,
+    "HISTOGRAM_STEPS": HISTOGRAM_STEPS, "HISTOGRAM_BUCKETS": HISTOGRAM_BUCKETS,
+}  # fmt: skip
+
+TAG = tag(REGIONS, CONSTANTS)
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """What decides the size of RAM."""
+
+    cpus: int
+    pages: int
+    zones: int
+    tasks: int
+    slots: int = 0
+    streams: int = 0
+    ops: int = 0
+
+    def mapping(self) -> dict[str, int]:
+        """All dimensions by the names that REGIONS uses."""
+        return {
+            "cpus": self.cpus, "pages": self.pages, "zones": self.zones, "tasks": self.tasks,
+            "slots": self.slots, "streams": self.streams, "ops": self.ops, "heads": nr_heads(self.cpus, self.zones),
+            "holders": self.tasks * HELD_PAGES, "pageblocks": -(-self.pages >> PAGEBLOCK_ORDER) + 1,
+        }  # fmt: skip
+
+
+# --- list heads and locks: their places, by arithmetic -----------------------------------------------------
+
+
+def nr_heads(cpus: int, zones: int) -> int:
+    return zones * MAX_ORDER * MigrateType.TYPES + zones + cpus * zones * MigrateType.PCPTYPES
+
+
+def free_list_head(zone: int, order: int, migratetype: int) -> int:
+    """Head of one free list of the buddy allocator; add nr_pages for its index in mem_map."""
+    return (zone * MAX_ORDER + order) * MigrateType.TYPES + migratetype
+
+
+def lru_head(zone: int, nr_zones: int) -> int:
+    """Head of a zone's inactive file list."""
+    return nr_zones * MAX_ORDER * MigrateType.TYPES + zone
+
+
+def pcp_head(cpu: int, zone: int, migratetype: int, nr_zones: int) -> int:
+    """Head of one list of a per-CPU page set."""
+    return (
+        nr_zones * MAX_ORDER * MigrateType.TYPES
+        + nr_zones
+        + (cpu * nr_zones + zone) * MigrateType.PCPTYPES
+        + migratetype
+    )
+
+
+LOCK_CPU_ADD_REMOVE = 0
+LOCK_CPU_HOTPLUG = 1
+LOCK_STOP_CPUS = 2
+LOCK_CALL_FUNCTION = 3
+LOCK_OOM = 4
+LOCK_KTHREAD = 5
+LOCK_VECTOR = 6
+FIRST_ZONE_LOCK = 8
+
+
+def zone_lock(zone: int) -> int:
+    return FIRST_ZONE_LOCK + zone * 2
+
+
+def lru_lock(zone: int) -> int:
+    return FIRST_ZONE_LOCK + zone * 2 + 1
+
+
+def rq_lock(cpu: int, nr_zones: int) -> int:
+    return FIRST_ZONE_LOCK + nr_zones * 2 + cpu * 3
+
+
+def single_queue_lock(cpu: int, nr_zones: int) -> int:
+    return FIRST_ZONE_LOCK + nr_zones * 2 + cpu * 3 + 1
+
+
+def stopper_lock(cpu: int, nr_zones: int) -> int:
+    return FIRST_ZONE_LOCK + nr_zones * 2 + cpu * 3 + 2
+
+
+def lock_names(cpus: int, zones: tuple[str, ...]) -> list[str]:
+    """The name of every lock, in order of the region."""
+    names = ["cpu_add_remove_lock", "cpu_hotplug.lock", "stop_cpus_mutex", "call_function.lock", "oom_lock",
+             "kthread_create_lock", "vector_lock", "(unused)"]  # fmt: skip
+    for zone in zones:
+        names += [f"zone->lock/{zone}", f"zone->lru_lock/{zone}"]
+    for cpu in range(cpus):
+        names += [f"rq->lock/{cpu}", f"call_single_queue->lock/{cpu}", f"stopper->lock/{cpu}"]
+    return names
+
+
+# --- the task table: fixed places first --------------------------------------------------------------------
+
+
+def idle_task(cpu: int) -> int:
+    return cpu
+
+
+def control_task(cpus: int) -> int:
+    """Runs what Linux runs on the CPU that asks for an offline or online."""
+    return cpus
+
+
+def kthreadd_task(cpus: int) -> int:
+    return cpus + 1
+
+
+def kswapd_task(cpus: int) -> int:
+    return cpus + 2
+
+
+def migration_task(cpus: int, cpu: int) -> int:
+    """The stopper thread migration/N: made by kthreadd each time its CPU comes up."""
+    return cpus + 3 + cpu
+
+
+def first_workload_task(cpus: int) -> int:
+    return 2 * cpus + 3
+
+
+class Mask(enum.IntEnum):
+    """Index of each mask in the region ``cpumasks``."""
+
+    POSSIBLE = 0
+    PRESENT = 1
+    ONLINE = 2
+    ACTIVE = 3
+    CALLOUT = 4
+
+
+class Machine:
+    """The regions of one RAM image, as arrays of views."""
+
+    header: Header
+    cpumasks: Array[Cpumask]
+    cpus: Array[Cpu]
+    locks: Array[Lock]
+    zones: Array[Zone]
+    pcps: Array[Pcp]
+    csds: Array[Csd]
+    single_queues: Array[CallSingleQueue]
+    cfds: Array[CallFunctionData]
+    call_function: CallFunctionQueue
+    stoppers: Array[Stopper]
+    stop_works: Array[StopWork]
+    stop_done: Array[StopDone]
+    stop_machine: StopMachine
+    hotplug: Hotplug
+    kthread: Kthread
+    kswapd: Kswapd
+    tasks: Array[Task]
+    streams: Array[ReplayStream]
+    histograms: Array[Histogram]
+    findings: Array[Finding]
+    sites: Array[SiteName]
+    pairs: Array[Pair]
+    held_pages: Array[Held]
+    slots: Array[Slot]
+    ops: Array[ReplayOp]
+    pageblocks: Array[Pageblock]
+    mem_map: Array[Page]
+
+    def __init__(self, mem: Memory, dims: Dimensions) -> None:
+        self.mem, self.dims = mem, dims
+        self.placed, self.size = place_machine(dims)
+        for region in REGIONS:
+            where = self.placed[region.name]
+            if region.count == "1":
+                setattr(self, region.name, region.struct(mem, where.base))
+            else:
+                setattr(self, region.name, Array(mem, region.struct, where.base, where.count))
+
+    def pcp(self, cpu: int, zone: int) -> Pcp:
+        return self.pcps[cpu * self.dims.zones + zone]
+
+    def histogram(self, cpu: int, kind: Latency) -> Histogram:
+        return self.histograms[cpu * Latency.NR + kind]
+
+
+def place_machine(dims: Dimensions) -> tuple[dict[str, Placed], int]:
+    return place(REGIONS, dims.mapping())
+
+
+def dimensions_of(header: Header) -> Dimensions:
+    """The dimensions that a header says its image has."""
+    return Dimensions(
+        cpus=header.nr_cpus, pages=header.nr_pages, zones=header.nr_zones, tasks=header.nr_tasks,
+        slots=header.nr_slots, streams=header.nr_streams, ops=header.nr_ops,
+    )  # fmt: skip
+
+
+def name_of(machine: Machine, address: Address) -> str:
+    """The name of a word from its address, as reports print it: ``cfds[3].flags``."""
+    offset = address >> 2
+    for name, where in machine.placed.items():
+        size = where.region.struct.SIZE
+        if not where.base <= offset < where.base + where.count * size:
+            continue
+        element, inside = divmod(offset - where.base, size)
+        label = name if where.region.count == "1" else f"{name}[{element}]"
+        if name == "locks":
+            return machine.locks[element].name
+        for word in where.region.struct.WORDS:
+            if word.offset <= inside < word.offset + word.size * word.count:
+                part = f"[{(inside - word.offset) // word.size}]" if word.count > 1 else ""
+                return f"{label}.{word.name}{part}"
+        return label
+    return f"RAM+{offset:#x}"

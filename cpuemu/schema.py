@@ -1,0 +1,339 @@
+"""How shared memory is declared: words with a type, a writer and a rule; structs; regions.
+
+A struct is a class whose attributes are words.  Read on an instance (a *view* of some memory), a word gives
+its value; read on the class, it gives its declaration.  From the declarations come the offsets, the accessors,
+the C header of the compiled core, the documentation table, and the tag that refuses a foreign image.
+
+    class Pcp(View):
+        count = u32("its CPU, irqs off", "pages on the three lists")
+
+    pcp.count                 # load (acquire)
+    pcp.count = 5             # store (release)
+    pcp.addr(Pcp.count)       # the word's address, as points and waits want it
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+Address = int
+"""A word's place: byte offset in RAM times four, plus log2 of its size in bytes."""
+
+CACHE_LINE = 64
+
+
+class Memory(Protocol):
+    """What a view needs of the memory below it (arch.ram, or bytes read from a dump)."""
+
+    def load(self, offset: int, size: int) -> int: ...
+    def store(self, offset: int, size: int, value: int) -> None: ...
+
+
+class Words:
+    """The elements of an array word of one view."""
+
+    __slots__ = ("base", "count", "mem", "signed", "size")
+
+    def __init__(self, mem: Memory, base: int, word: Word) -> None:
+        self.mem, self.base, self.size, self.count, self.signed = mem, base, word.size, word.count, word.signed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"element {index} of an array word of {self.count}")
+        value = self.mem.load(self.base + index * self.size, self.size)
+        return _signed(value, self.size) if self.signed else value
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if not 0 <= index < self.count:
+            raise IndexError(f"element {index} of an array word of {self.count}")
+        self.mem.store(self.base + index * self.size, self.size, value)
+
+    def __iter__(self) -> Iterator[int]:
+        return (self[index] for index in range(self.count))
+
+
+def _signed(value: int, size: int) -> int:
+    bits = size * 8
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+class Word:
+    """One declared word, or a fixed array of them (``count`` > 1: see ArrayWord)."""
+
+    def __init__(self, ctype: str, writer: str, doc: str, count: int = 1) -> None:
+        self.ctype, self.writer, self.doc, self.count = ctype, writer, doc, count
+        self.size = int(ctype.lstrip("ui")) // 8
+        self.signed = ctype.startswith("i")
+        self.name = ""
+        self.offset = -1
+
+    def __set_name__(self, owner: type[View], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, view: None, owner: type[View]) -> Word: ...
+    @overload
+    def __get__(self, view: View, owner: type[View]) -> int: ...
+    def __get__(self, view: View | None, owner: type[View]) -> Word | int:
+        if view is None:
+            return self
+        value = view.mem.load(view.base + self.offset, self.size)
+        return _signed(value, self.size) if self.signed else value
+
+    def __set__(self, view: View, value: int) -> None:
+        view.mem.store(view.base + self.offset, self.size, value)
+
+
+class ArrayWord(Word):
+    """A fixed array of words; on a view it gives an indexable ``Words``."""
+
+    @overload  # type: ignore[override]
+    def __get__(self, view: None, owner: type[View]) -> ArrayWord: ...
+    @overload
+    def __get__(self, view: View, owner: type[View]) -> Words: ...
+    def __get__(self, view: View | None, owner: type[View]) -> ArrayWord | Words:
+        if view is None:
+            return self
+        return Words(view.mem, view.base + self.offset, self)
+
+    def __set__(self, view: View, value: int) -> None:
+        raise AttributeError(f"{self.name} is an array: set its elements")
+
+
+class TextWord(Word):
+    """Bytes holding UTF-8 text, ended by the first zero; longer text is cut."""
+
+    def __init__(self, writer: str, doc: str, count: int) -> None:
+        super().__init__("u8", writer, doc, count)
+
+    @overload  # type: ignore[override]
+    def __get__(self, view: None, owner: type[View]) -> TextWord: ...
+    @overload
+    def __get__(self, view: View, owner: type[View]) -> str: ...
+    def __get__(self, view: View | None, owner: type[View]) -> TextWord | str:
+        if view is None:
+            return self
+        start = view.base + self.offset
+        words = (view.mem.load(start + at, 8) for at in range(0, self.count, 8))
+        raw = b"".join(word.to_bytes(8, "little") for word in words)
+        return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+    def __set__(self, view: View, value: str) -> None:  # type: ignore[override]
+        raw = value.encode()[: self.count - 1].ljust(self.count, b"\0")
+        start = view.base + self.offset
+        for at in range(0, self.count, 8):
+            view.mem.store(start + at, 8, int.from_bytes(raw[at : at + 8], "little"))
+
+
+def u8(writer: str, doc: str) -> Word:
+    return Word("u8", writer, doc)
+
+
+def u16(writer: str, doc: str) -> Word:
+    return Word("u16", writer, doc)
+
+
+def u32(writer: str, doc: str) -> Word:
+    return Word("u32", writer, doc)
+
+
+def u64(writer: str, doc: str) -> Word:
+    return Word("u64", writer, doc)
+
+
+def i32(writer: str, doc: str) -> Word:
+    return Word("i32", writer, doc)
+
+
+def i64(writer: str, doc: str) -> Word:
+    return Word("i64", writer, doc)
+
+
+def array(ctype: str, count: int, writer: str, doc: str) -> ArrayWord:
+    return ArrayWord(ctype, writer, doc, count)
+
+
+def text(count: int, writer: str, doc: str) -> TextWord:
+    """``count`` is a multiple of 8."""
+    return TextWord(writer, doc, count)
+
+
+class View:
+    """A struct laid over some memory.  Subclasses declare words; see the module's docstring."""
+
+    __slots__ = ("base", "index", "mem")
+    SIZE = 0
+    WORDS: tuple[Word, ...] = ()
+
+    def __init__(self, mem: Memory, base: int, index: int = 0) -> None:
+        self.mem, self.base, self.index = mem, base, index
+
+    def __init_subclass__(cls, align: int = 8, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        offset = 0
+        words = [word for word in vars(cls).values() if isinstance(word, Word)]
+        for word in words:
+            unit = 8 if isinstance(word, TextWord) else word.size
+            offset = _round_up(offset, unit)
+            word.offset = offset
+            offset += word.size * word.count
+        cls.WORDS = tuple(words)
+        cls.SIZE = _round_up(offset, align)
+
+    def addr(self, word: Word, element: int = 0) -> Address:
+        """The address of one of this view's words, as ``point`` and ``wait_until`` take it."""
+        return ((self.base + word.offset + element * word.size) << 2) | (word.size.bit_length() - 1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.lower()}[{self.index}]"
+
+
+V = TypeVar("V", bound=View)
+
+
+class Array(Generic[V]):
+    """All views of one region.  Small regions keep their views; large ones make them on demand."""
+
+    def __init__(self, mem: Memory, struct: type[V], base: int, count: int) -> None:
+        self.mem, self.struct, self.base, self.count = mem, struct, base, count
+        self._views: list[V | None] = [None] * count if count <= 4096 else []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> V:
+        if not 0 <= index < self.count:
+            raise IndexError(f"{self.struct.__name__}[{index}]: there are {self.count}")
+        if not self._views:
+            return self.struct(self.mem, self.base + index * self.struct.SIZE, index)
+        view = self._views[index]
+        if view is None:
+            view = self._views[index] = self.struct(self.mem, self.base + index * self.struct.SIZE, index)
+        return view
+
+    def __iter__(self) -> Iterator[V]:
+        return (self[index] for index in range(self.count))
+
+
+@dataclass(frozen=True)
+class Region:
+    """An array of one struct in RAM.  ``count`` names dimensions, joined by ``*`` and ``+``: "cpus*zones"."""
+
+    name: str
+    struct: type[View]
+    count: str
+    doc: str
+
+    def size(self, dims: Mapping[str, int]) -> int:
+        """How many elements the region has for these dimensions."""
+        total = 0
+        for term in self.count.split("+"):
+            product = 1
+            for factor in term.split("*"):
+                product *= int(factor) if factor.isdigit() else dims[factor]
+            total += product
+        return total
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a region lies: its first byte and its number of elements."""
+
+    region: Region
+    base: int
+    count: int
+
+
+def place(regions: tuple[Region, ...], dims: Mapping[str, int]) -> tuple[dict[str, Placed], int]:
+    """Lay the regions out one after the other; return them by name, and the total size in bytes."""
+    placed: dict[str, Placed] = {}
+    base = 0
+    for region in regions:
+        count = region.size(dims)
+        placed[region.name] = Placed(region, base, count)
+        base = _round_up(base + count * region.struct.SIZE, CACHE_LINE)
+    return placed, _round_up(base, 4096)
+
+
+def tag(regions: tuple[Region, ...], constants: tuple[type[enum.IntEnum], ...]) -> int:
+    """A number that changes whenever the declaration does: an image with another one is refused."""
+    digest = hashlib.sha256()
+    for region in regions:
+        digest.update(f"{region.name}:{region.count}:{region.struct.SIZE};".encode())
+        for word in region.struct.WORDS:
+            digest.update(f"{word.name}:{word.ctype}:{word.count}@{word.offset},".encode())
+    for constant in constants:
+        digest.update(f"{constant.__name__}:{[(c.name, c.value) for c in constant]}".encode())
+    return int.from_bytes(digest.digest()[:8], "little")
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+def c_header(regions: tuple[Region, ...], constants: tuple[type[enum.IntEnum], ...], defines: Mapping[str, int]) -> str:
+    """The same declaration as C structs and macros, offsets asserted: what the compiled core is built with."""
+    lines = ["/* Generated from cpuemu/layout.py by setup.py; not edited by hand. */", "#pragma once",
+             "#include <stddef.h>", "#include <stdint.h>", ""]
+    for name, value in defines.items():
+        lines.append(f"#define {name} {value}ULL" if value >= 1 << 31 else f"#define {name} {value}")
+    for constant in constants:
+        lines += [f"#define {constant.__name__.upper()}_{member.name} {int(member)}" for member in constant]
+    seen: set[type[View]] = set()
+    for number, region in enumerate(regions):
+        lines.append(f"#define REGION_{region.name.upper()} {number}")
+        struct = region.struct
+        if struct in seen:
+            continue
+        seen.add(struct)
+        lines += _c_struct(struct)
+    return "\n".join(lines) + "\n"
+
+
+def c_name(struct: type[View]) -> str:
+    return "em_" + "".join("_" + c.lower() if c.isupper() else c for c in struct.__name__).lstrip("_")
+
+
+def _c_struct(struct: type[View]) -> list[str]:
+    name = c_name(struct)
+    lines = [f"struct {name} {{"]
+    end = 0
+    for word in struct.WORDS:
+        if word.offset > end:
+            lines.append(f"    uint8_t _pad{end}[{word.offset - end}];")
+        ctype = f"{'int' if word.signed else 'uint'}{word.size * 8}_t"
+        suffix = f"[{word.count}]" if word.count > 1 else ""
+        lines.append(f"    {ctype} {word.name}{suffix};")
+        end = word.offset + word.size * word.count
+    if struct.SIZE > end:
+        lines.append(f"    uint8_t _pad{end}[{struct.SIZE - end}];")
+    lines.append("};")
+    lines.append(f"typedef struct {name} {name};")
+    lines.append(f'_Static_assert(sizeof({name}) == {struct.SIZE}, "{name}");')
+    lines += [f'_Static_assert(offsetof({name}, {word.name}) == {word.offset}, "{name}.{word.name}");'
+              for word in struct.WORDS]
+    return lines
+
+
+def cython_declarations(regions: tuple[Region, ...], constants: tuple[type[enum.IntEnum], ...],
+                        defines: Mapping[str, int]) -> str:
+    """The same again for Cython: what ``core`` includes."""
+    lines = ["# Generated from cpuemu/layout.py by setup.py; not edited by hand.", "from libc.stdint cimport *",
+             'cdef extern from "layout.h" nogil:']
+    lines += [f"    const long long {name}" for name in defines]
+    for constant in constants:
+        lines += [f"    const int {constant.__name__.upper()}_{member.name}" for member in constant]
+    lines += [f"    const int REGION_{region.name.upper()}" for region in regions]
+    for struct in dict.fromkeys(region.struct for region in regions):
+        lines.append(f"    ctypedef struct {c_name(struct)}:")
+        for word in struct.WORDS:
+            ctype = f"{'int' if word.signed else 'uint'}{word.size * 8}_t"
+            lines.append(f"        {ctype} {word.name}" + (f"[{word.count}]" if word.count > 1 else ""))
+    return "\n".join(lines) + "\n"
