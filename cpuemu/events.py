@@ -212,3 +212,18 @@ def ring_base(cpus: int, sizes: tuple[int, int], cpu: int, ring: Ring) -> int:
     """Byte offset of a ring's first record."""
     start = -(-cpus * Ring.NR * RingHeader.SIZE // 4096) * 4096
     return start + RECORD_SIZE * (cpu * sum(sizes) + (sizes[0] if ring == Ring.SLOW else 0))
+
+
+RING_MACROS = f"""
+#define RING_HEADER_PLACE(cpu, ring) (((size_t)(cpu) * {int(Ring.NR)} + (ring)) * {RingHeader.SIZE})
+#define RING_PLACE(cpus, pages, slow, cpu, ring) \\
+    (((size_t)(cpus) * {int(Ring.NR) * RingHeader.SIZE} + 4095) / 4096 * 4096 \\
+     + {RECORD_SIZE} * ((size_t)(cpu) * ((pages) + (slow)) + ((ring) ? (pages) : 0)))
+"""
+"""ring_header and ring_base once more, for the compiled core."""
+
+RING_DECLARATIONS = """
+cdef extern from "layout.h" nogil:
+    size_t RING_HEADER_PLACE(size_t cpu, size_t ring)
+    size_t RING_PLACE(size_t cpus, size_t pages, size_t slow, size_t cpu, size_t ring)
+"""

@@ -1,0 +1,8 @@
+"""The compiled leaves: atomics, lock words, lists and buddy operations, the ring write, the batch loop.
+
+Each leaf is one critical section.  ``_stepped`` is the same source with a point after each store.
+"""
+
+from cpuemu.core._core import BadPage, Core, LeafError, Ram, bucket, now
+
+__all__ = ["BadPage", "Core", "LeafError", "Ram", "bucket", "now"]
