@@ -1,0 +1,271 @@
+# The leaves of one CPU, as Python calls them.
+
+cdef class Core:
+    """The compiled half of one CPU.  ``rings``: the mapped ring file, None for no trace."""
+
+    cdef core_t c
+    cdef Ram ram
+    cdef object _rings
+    cdef Py_buffer _view
+
+    def __cinit__(self, Ram ram, rings, sizes, int cpu, int generation):
+        cdef em_header *header = <em_header *>ram.base
+        cdef core_t *c = &self.c
+        self.ram = ram
+        c.base, c.header = ram.base, header
+        c.cpus = <em_cpu *>(ram.base + header.bases[REGION_CPUS])
+        c.zones = <em_zone *>(ram.base + header.bases[REGION_ZONES])
+        c.pcps = <em_pcp *>(ram.base + header.bases[REGION_PCPS])
+        c.mem_map = <em_page *>(ram.base + header.bases[REGION_MEM_MAP])
+        c.pageblocks = <em_pageblock *>(ram.base + header.bases[REGION_PAGEBLOCKS])
+        c.tasks = <em_task *>(ram.base + header.bases[REGION_TASKS])
+        c.locks = <em_lock *>(ram.base + header.bases[REGION_LOCKS])
+        c.streams = <em_replay_stream *>(ram.base + header.bases[REGION_STREAMS])
+        c.slots = <em_slot *>(ram.base + header.bases[REGION_SLOTS])
+        c.ops = <em_replay_op *>(ram.base + header.bases[REGION_OPS])
+        c.held = <em_held *>(ram.base + header.bases[REGION_HELD_PAGES])
+        c.histograms = <em_histogram *>(ram.base + header.bases[REGION_HISTOGRAMS])
+        c.cpu, c.generation = cpu, generation
+        c.nr_cpus, c.nr_pages, c.nr_zones = header.nr_cpus, header.nr_pages, header.nr_zones
+        c.nr_tasks, c.nr_slots, c.nr_streams = header.nr_tasks, header.nr_slots, header.nr_streams
+        if not 0 <= cpu < <int>c.nr_cpus:
+            raise ValueError(f"cpu {cpu}: the machine has {c.nr_cpus}")
+        c.me = &c.cpus[cpu]
+        c.checked = header.checked
+        c.traced = rings is not None
+        if c.traced:
+            self._attach(rings, sizes)
+
+    def _attach(self, rings, sizes):
+        cdef core_t *c = &self.c
+        cdef int ring
+        PyObject_GetBuffer(rings, &self._view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self._rings = rings
+        for ring in range(2):
+            c.ring_headers[ring] = <em_ring_header *>(<char *>self._view.buf
+                                                      + RING_HEADER_PLACE(c.cpu, ring))
+            c.rings[ring] = <char *>self._view.buf + RING_PLACE(c.nr_cpus, sizes[0], sizes[1], c.cpu, ring)
+            if c.ring_headers[ring].written == 0:
+                c.ring_headers[ring].tail_left = FREEZE_TAIL
+
+    def __dealloc__(self):
+        if self._rings is not None:
+            PyBuffer_Release(&self._view)
+
+    # --- trace and statistics
+
+    def trace(self, int event, uint32_t a=0, uint32_t b=0, uint32_t c=0, uint32_t d=0):
+        """Write one record; the ring follows from the event (events.py)."""
+        trace(&self.c, event, a, b, c, d)
+
+    def room(self, int ring):
+        """Records that can be written before one is overwritten that is not in the file yet (--trace all)."""
+        return room_of(&self.c, ring) if self.c.traced else 1 << 30
+
+    def latency(self, int kind, uint64_t ns):
+        """Add one measurement to this CPU's histogram."""
+        cdef em_histogram *h = &self.c.histograms[self.c.cpu * LATENCY_NR + kind]
+        cdef int number = em_bucket(ns)
+        h.buckets[number if number < HISTOGRAM_BUCKETS else HISTOGRAM_BUCKETS - 1] += 1
+        h.total_ns += ns
+        if ns > h.max_ns:
+            h.max_ns = ns
+        h.n += 1
+
+    def count(self, int counter, uint64_t n=1):
+        """Add to this CPU's statistics (layout.Counter)."""
+        count(&self.c, counter, n)
+
+    # --- the gate's half
+
+    def point(self, uint32_t site, uint64_t address):
+        """Declare what comes next; bits of what must be done first: 1 interrupts, 2 resched, 4 end, 8 timer."""
+        self.c.me.heart += 1
+        self.c.me.point_site = site
+        self.c.me.point_word = address
+        return point_events(&self.c)
+
+    def looked(self):
+        """The frames of what is pending were looked for: a batch need not end for them again for 100 us."""
+        cdef int vector
+        for vector in range(<int>VECTOR_NR):
+            self.c.looked[vector] = self.c.me.pending[vector]
+        self.c.looked_ns = em_now()
+
+    def terms_hold(self, uint32_t task):
+        """Whether any term of a task's wait record is true now; without terms: True."""
+        return terms_hold(&self.c, &self.c.tasks[task])
+
+    def find_waiters(self, uint64_t address):
+        """Tasks with a term on this word.  Context: the word has been changed; the fence is here."""
+        cdef uint32_t number, term
+        cdef list found = []
+        em_fence()
+        for number in range(self.c.nr_tasks):
+            for term in range(self.c.tasks[number].nterms):
+                if self.c.tasks[number].word[term] == address:
+                    found.append(number)
+                    break
+        return found
+
+    def ready_waiters(self):
+        """Tasks asleep (not waiting on their CPU) whose terms hold."""
+        cdef uint32_t number
+        cdef em_task *task
+        cdef list found = []
+        em_fence()
+        for number in range(self.c.nr_tasks):
+            task = &self.c.tasks[number]
+            if task.nterms and not task.busy and terms_hold(&self.c, task):
+                found.append(number)
+        return found
+
+    # --- locks
+
+    def spin_trylock(self, uint32_t lock, uint32_t site):
+        """One try."""
+        if em_load(&self.c.locks[lock].word, 4) or not em_cmpxchg(&self.c.locks[lock].word, 4, 0, my_lock_word(&self.c)):
+            return False
+        took(&self.c, &self.c.locks[lock], site)
+        return True
+
+    def spin_lock(self, uint32_t lock, uint32_t site, int64_t timeout_us):
+        """Take a lock, asleep on its futex after a few tries; False when the time ran out."""
+        cdef bint got
+        with nogil:
+            got = take_lock(&self.c, lock, site, timeout_us)
+        return got
+
+    def spin_unlock(self, uint32_t lock):
+        """Give a lock back and wake one waiter.  Not ours: LeafError, whatever the mode."""
+        if (self.c.locks[lock].word & 0x7FFFFFFF) != my_lock_word(&self.c):
+            raise LeafError(f"lock {lock} is not held by cpu {self.c.cpu}: its word is {self.c.locks[lock].word:#x}")
+        release_lock(&self.c, lock)
+
+    # --- zones and free lists
+
+    def zone_watermark_ok(self, uint32_t zone, int order, int64_t mark, int classzone_idx, int alloc_flags):
+        """v3.2's __zone_watermark_ok, with the cheap counter.  ``alloc_flags``: 1 HIGH, 2 HARDER."""
+        return zone_watermark_ok(&self.c, zone, order, mark, classzone_idx, alloc_flags)
+
+    def zone_page_state_snapshot(self, uint32_t zone):
+        """Free pages with every CPU's differential added: exact at a quiet moment."""
+        cdef int64_t pages = <int64_t>em_load(&self.c.zones[zone].free_pages, 8)
+        cdef uint32_t cpu
+        for cpu in range(self.c.nr_cpus):
+            pages += pcp_of(&self.c, cpu, zone).free_diff
+        return pages if pages > 0 else 0
+
+    def fold_zone_diffs(self, uint32_t cpu):
+        """refresh_cpu_vm_stats: a CPU's differentials into the zones' counters."""
+        cdef uint32_t zone
+        cdef em_pcp *pcp
+        for zone in range(self.c.nr_zones):
+            pcp = pcp_of(&self.c, cpu, zone)
+            if pcp.free_diff:
+                em_add(&self.c.zones[zone].free_pages, 8, <uint64_t><int64_t>pcp.free_diff)
+                pcp.free_diff = 0
+
+    def pageblock_type(self, uint32_t pfn):
+        """The migratetype of a page's pageblock."""
+        return self.c.pageblocks[pfn >> PAGEBLOCK_ORDER].migratetype
+
+    def rmqueue(self, uint32_t zone, uint32_t order, uint32_t migratetype):
+        """A block from the free lists (__rmqueue), or -1."""
+        cdef int64_t pfn
+        assert_zone_lock(&self.c, zone)
+        pfn = rmqueue_locked(&self.c, zone, order, migratetype)
+        if pfn != -1:
+            mod_zone_page_state(&self.c, zone, -(<int64_t>1 << order))
+        return pfn
+
+    def rmqueue_bulk(self, uint32_t zone, uint32_t migratetype, int wanted, bint cold=False):
+        """Up to ``wanted`` pages onto this CPU's list; how many came."""
+        assert_zone_lock(&self.c, zone)
+        assert_irqs_off(&self.c)
+        return refill(&self.c, zone, migratetype, wanted, cold)
+
+    def free_one_page(self, uint32_t pfn, uint32_t order, uint32_t migratetype):
+        """A block back to the free lists."""
+        cdef uint32_t zone = self.c.mem_map[pfn].zone
+        assert_zone_lock(&self.c, zone)
+        pages_came_back(&self.c, zone)
+        free_block(&self.c, zone, pfn, order, migratetype)
+        mod_zone_page_state(&self.c, zone, <int64_t>1 << order)
+
+    def free_pcppages_bulk(self, uint32_t cpu, uint32_t zone, int wanted):
+        """``wanted`` pages of a CPU's lists to the free lists, in v3.2's round robin."""
+        assert_zone_lock(&self.c, zone)
+        assert_irqs_off(&self.c)
+        free_bulk(&self.c, cpu, zone, wanted)
+
+    # --- this CPU's lists, pages
+
+    def pcp_alloc(self, uint32_t zone, uint32_t migratetype, bint cold):
+        """A page of this CPU's list, or -1."""
+        assert_irqs_off(&self.c)
+        return take_pcp(&self.c, zone, migratetype, cold)
+
+    def pcp_free(self, uint32_t pfn, uint32_t migratetype, bint cold):
+        """A page onto this CPU's list; the new count of all its lists of that zone."""
+        assert_irqs_off(&self.c)
+        return give_pcp(&self.c, pfn, migratetype, cold)
+
+    def prep_new_page(self, uint32_t pfn, uint32_t order, uint32_t migratetype, uint32_t gfp, uint32_t task):
+        """The block is ``task``'s from here on; traced and counted as mm_page_alloc."""
+        prep_new_page(&self.c, pfn, order, migratetype, gfp, task)
+
+    def alloc_failed(self, uint32_t order, uint32_t migratetype, uint32_t gfp):
+        """An allocation that failed: traced without a page, counted apart."""
+        trace(&self.c, EVENT_MM_PAGE_ALLOC, NOBODY, order, migratetype, gfp)
+        count(&self.c, COUNTER_ALLOC_FAILED, 1)
+
+    def free_prepare(self, uint32_t pfn, uint32_t order):
+        """The block is nobody's from here on; its pageblock's migratetype.  BadPage: double free, wrong order."""
+        return free_prepare(&self.c, pfn, order)
+
+    def split_page(self, uint32_t pfn, uint32_t order):
+        """An allocated block becomes single allocated pages of the same owner."""
+        split_allocated(&self.c, pfn, order)
+
+    def lru_add(self, uint32_t pfn):
+        """A page becomes the page cache's, at the head of its zone's list (lru_lock)."""
+        lru_insert(&self.c, pfn)
+
+    def lru_isolate(self, uint32_t zone, int wanted):
+        """Up to ``wanted`` pages off the tail of the list (lru_lock)."""
+        return lru_take(&self.c, zone, wanted)
+
+    # --- the batch loop
+
+    def run_batch(self, uint32_t task, int budget):
+        """Run a task in user mode for at most ``budget`` operations; why it came back (layout.Exit)."""
+        cdef int reason
+        self.c.me.user = 1
+        try:
+            reason = run_batch(&self.c, task, budget)
+        finally:
+            self.c.me.user = 0
+        return reason
+
+    def minimum_line(self):
+        """The first line of the replay that is not done, LINE_END when all are."""
+        return minimum_line(&self.c, &self.c.slowest)
+
+    # --- boot
+
+    def init_heads(self):
+        """Every list empty."""
+        cdef uint32_t head
+        for head in range(self.c.nr_pages, self.c.nr_pages + self.c.header.nr_heads):
+            self.c.mem_map[head].next = self.c.mem_map[head].prev = head
+
+    def free_boot_range(self, uint32_t start_pfn, uint32_t end_pfn, uint32_t migratetype):
+        """Memory handed to the buddy allocator, in the largest aligned blocks."""
+        if end_pfn > self.c.nr_pages:
+            raise ValueError(f"page {end_pfn:#x}: the machine has {self.c.nr_pages:#x}")
+        boot_free(&self.c, start_pfn, end_pfn, migratetype)
+
+    def hold_boot(self, uint32_t pfn, uint32_t order, uint32_t owner):
+        """Take exactly this block out of the free lists; False if it is not wholly free."""
+        return boot_hold(&self.c, pfn, order, owner)

@@ -1,0 +1,92 @@
+# RAM as Python sees it: bounds-checked loads and stores with acquire and release, and atomics.
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_Release
+
+
+cdef class Ram:
+    """The machine's memory over a writable buffer.  An access outside of it raises IndexError."""
+
+    cdef Py_buffer view
+    cdef char *base
+    cdef readonly Py_ssize_t size
+
+    def __cinit__(self, buffer):
+        PyObject_GetBuffer(buffer, &self.view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self.base = <char *>self.view.buf
+        self.size = self.view.len
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+    cdef char *place(self, Py_ssize_t offset, int size) except NULL:
+        if offset < 0 or offset + size > self.size:
+            raise IndexError(f"RAM+{offset:#x} (+{size}) is outside of the machine's {self.size:#x} bytes")
+        return self.base + offset
+
+    cdef char *word(self, unsigned long long address) except NULL:
+        cdef int size = 1 << (address & 3)
+        if (address >> 2) & (size - 1):
+            raise IndexError(f"RAM+{address >> 2:#x} is no place for a word of {size} bytes")
+        return self.place(<Py_ssize_t>(address >> 2), size)
+
+    def load(self, Py_ssize_t offset, int size):
+        """An unsigned word (acquire)."""
+        return em_load(self.place(offset, size), size)
+
+    def store(self, Py_ssize_t offset, int size, value):
+        """Store a word (release); the value is taken modulo the word's size."""
+        em_store(self.place(offset, size), size, <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+
+    def read(self, unsigned long long address):
+        """The word at an address (acquire)."""
+        return em_load(self.word(address), 1 << (address & 3))
+
+    def write(self, unsigned long long address, value):
+        """Store the word at an address (release)."""
+        em_store(self.word(address), 1 << (address & 3), <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+
+    cdef char *atomic(self, unsigned long long address) except NULL:
+        if not address & 2:
+            raise TypeError("atomics are for words of 4 and 8 bytes")
+        return self.word(address)
+
+    def cmpxchg(self, unsigned long long address, old, new):
+        """Store ``new`` if the word is ``old``; whether it was."""
+        return em_cmpxchg(self.atomic(address), 1 << (address & 3), <uint64_t>(old & 0xFFFFFFFFFFFFFFFF),
+                          <uint64_t>(new & 0xFFFFFFFFFFFFFFFF))
+
+    def xchg(self, unsigned long long address, value):
+        """Store and return what was there (full barrier)."""
+        return em_xchg(self.atomic(address), 1 << (address & 3), <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+
+    def add(self, unsigned long long address, delta):
+        """Add (negative too, modulo the word's size) and return the new value (full barrier)."""
+        cdef int size = 1 << (address & 3)
+        cdef uint64_t value = em_add(self.atomic(address), size, <uint64_t>(delta & 0xFFFFFFFFFFFFFFFF))
+        return value & 0xFFFFFFFF if size == 4 else value
+
+    def set_bits(self, unsigned long long address, bits):
+        """Set bits; the old value."""
+        return em_or(self.atomic(address), 1 << (address & 3), <uint64_t>bits)
+
+    def clear_bits(self, unsigned long long address, bits):
+        """Clear bits; the old value."""
+        return em_andnot(self.atomic(address), 1 << (address & 3), <uint64_t>bits)
+
+    def fence(self):
+        """A full memory barrier."""
+        em_fence()
+
+    def holds(self, unsigned long long address, int op, value):
+        """Whether ``word op value`` (layout.Op) is true now."""
+        return compare(em_load(self.word(address), 1 << (address & 3)), op, <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+
+
+cdef inline bint compare(uint64_t word, int op, uint64_t value) noexcept nogil:
+    if op == OP_EQ: return word == value
+    if op == OP_NE: return word != value
+    if op == OP_GE: return word >= value
+    if op == OP_LE: return word <= value
+    if op == OP_MASK_CLEAR: return word & value == 0
+    if op == OP_MASK_SET: return word & value != 0
+    return False
