@@ -317,7 +317,7 @@ class Header(View, align=64):
     pace_permille = u32("launcher", "replay speed: 0 is as fast as it goes, 1000 the recorded one")
     pace_start_ns = u64("coordinator", "when the first workload task was let go")
     replay_waiters = u32("waiters, atomically", "tasks, or the coordinator, that wait for a line of the replay")
-    coordinator_line = u32("coordinator", "line that every stream must reach before it goes on; LINE_END: none")
+    coordinator_line = u32("coordinator", "line of the hotplug operation waited for or under way, LINE_END: none")
     go = u32("coordinator", "1 when workload tasks may start")
     ipi_disabled = u32("tests", "1: frames are not sent (the test that nothing is taken on the word alone)")
 
@@ -331,7 +331,7 @@ class Cpumask(View, align=32):
 class Lock(View, align=64):
     """A lock is a word: whoever dies holding it is known by name."""
 
-    word = u64("by compare-and-swap", "0, or owner+1 (16 bits) | its generation (16) << 16 | waiters (bit 63)")
+    word = u64("by compare-and-swap", "0, or owner+1 (16 bits) | its generation (15) << 16 | waiters (bit 31)")
     holder = u32("the holder", "task that holds it, plus 1")
     site = u32("the holder", "site where it was taken")
     since_ns = u64("the holder", "when it was taken")

@@ -270,7 +270,7 @@ def tag(regions: tuple[Region, ...], constants: tuple[type[enum.IntEnum], ...]) 
         for word in region.struct.WORDS:
             digest.update(f"{word.name}:{word.ctype}:{word.count}@{word.offset},".encode())
     for constant in constants:
-        digest.update(f"{constant.__name__}:{[(c.name, c.value) for c in constant]}".encode())
+        digest.update(f"{constant.__name__}:{[(name, int(c)) for name, c in constant.__members__.items()]}".encode())
     return int.from_bytes(digest.digest()[:8], "little")
 
 
@@ -285,7 +285,8 @@ def c_header(regions: tuple[Region, ...], constants: tuple[type[enum.IntEnum], .
     for name, value in defines.items():
         lines.append(f"#define {name} {value}ULL" if value >= 1 << 31 else f"#define {name} {value}")
     for constant in constants:
-        lines += [f"#define {constant.__name__.upper()}_{member.name} {int(member)}" for member in constant]
+        lines += [f"#define {constant.__name__.upper()}_{name} {int(member)}"
+                  for name, member in constant.__members__.items()]
     seen: set[type[View]] = set()
     for number, region in enumerate(regions):
         lines.append(f"#define REGION_{region.name.upper()} {number}")
@@ -329,7 +330,7 @@ def cython_declarations(regions: tuple[Region, ...], constants: tuple[type[enum.
              'cdef extern from "layout.h" nogil:']
     lines += [f"    const long long {name}" for name in defines]
     for constant in constants:
-        lines += [f"    const int {constant.__name__.upper()}_{member.name}" for member in constant]
+        lines += [f"    const int {constant.__name__.upper()}_{name}" for name in constant.__members__]
     lines += [f"    const int REGION_{region.name.upper()}" for region in regions]
     for struct in dict.fromkeys(region.struct for region in regions):
         lines.append(f"    ctypedef struct {c_name(struct)}:")

@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from greenlet import greenlet
 
@@ -32,6 +33,7 @@ from cpuemu.sites import site
 POINT_INTERRUPT = 1
 POINT_RESCHED = 2
 POINT_STOPPING = 4
+POINT_TIMER = 8
 
 NO_WORD: Address = 0
 
@@ -84,7 +86,11 @@ class Cpu:
     traps: Traps
     profile: object = None
     drain: Callable[[Cpu, int], None] | None = None
-    workload: object = None
+    calls: Mapping[int, Callable[[Cpu, int], None]] = field(default_factory=dict)
+    """What an interrupt can ask for: kernel.call_functions gives the numbers."""
+    workload: Any = None
+    spill: Callable[[], None] | None = None
+    """--trace all: write the rings to their files."""
     stacks: dict[int, greenlet] = field(default_factory=dict)
     timers: list[tuple[int, int]] = field(default_factory=list)
     on_sleep: Callable[[], None] | None = None
@@ -128,6 +134,8 @@ class Cpu:
             raise PowerOff
         if events & POINT_INTERRUPT:
             self.take_interrupts()
+        if events & POINT_TIMER:
+            self.traps.timer(self)
         if self.me.need_resched and not self.me.irqs_off:
             self.traps.preempt(self)
 

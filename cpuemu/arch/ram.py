@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cpuemu.core import Ram
 from cpuemu.events import Ring, RingHeader, ring_file_size, ring_header
-from cpuemu.layout import MAGIC, REGIONS, TAG, Dimensions, Machine, dimensions_of, nr_heads, place_machine
+from cpuemu.layout import MAGIC, NR_CPUS, REGIONS, TAG, Dimensions, Machine, dimensions_of, nr_heads, place_machine
 from cpuemu.schema import View
 
 RAM_NAME = "ram"
@@ -43,6 +43,7 @@ class RingFile:
 
     mapping: mmap.mmap
     sizes: tuple[int, int]
+    cpus: int
 
 
 def create_ram(directory: Path, dims: Dimensions) -> RamFile:
@@ -76,7 +77,7 @@ def create_rings(directory: Path, cpus: int, sizes: tuple[int, int] = DEFAULT_RI
         for ring in (Ring.PAGES, Ring.SLOW):
             header = RingHeader(accessor, ring_header(cpu, ring))
             header.size, header.cpu = sizes[ring], cpu
-    return RingFile(mapping, sizes)
+    return RingFile(mapping, sizes, cpus)
 
 
 def open_rings(directory: Path) -> RingFile:
@@ -84,7 +85,8 @@ def open_rings(directory: Path) -> RingFile:
     mapping = _map(directory / RINGS_NAME)
     accessor = Ram(mapping)
     sizes = (RingHeader(accessor, ring_header(0, Ring.PAGES)).size, RingHeader(accessor, ring_header(0, Ring.SLOW)).size)
-    return RingFile(mapping, sizes)
+    cpus = next(cpus for cpus in range(1, NR_CPUS + 1) if ring_file_size(cpus, sizes) == len(mapping))
+    return RingFile(mapping, sizes, cpus)
 
 
 def ring_view(rings: RingFile, cpu: int, ring: Ring) -> RingHeader:

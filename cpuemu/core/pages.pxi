@@ -45,6 +45,9 @@ cdef int split_allocated(core_t *c, uint32_t pfn, uint32_t order) except -1:
 
 cdef int lru_insert(core_t *c, uint32_t pfn) except -1:
     cdef uint32_t zone = c.mem_map[pfn].zone
+    cdef uint32_t owner = c.mem_map[pfn].owner
+    if owner < c.nr_tasks:
+        em_add(&c.tasks[owner].rss, 4, <uint64_t>-1)
     put32(c.mem_map[pfn].owner, OWNER_FILE, "lru_add:owner")
     list_add(c, pfn, lru_list(c, zone))
     c.zones[zone].nr_file += 1

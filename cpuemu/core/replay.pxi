@@ -39,15 +39,16 @@ cdef int replay_step(core_t *c, uint32_t number, em_task *task) except -2:
             tell = tell or somebody_waits(c)
         if tell:
             return EXIT_WAKE
-    # An offline or online at a line: nobody does a later line before it is done.
-    if line >= c.header.coordinator_line:
-        task.op_arg = LINE_END
-        return EXIT_WINDOW
-    if c.header.window and line > c.slowest_line + c.header.window:
-        c.slowest_line = minimum_line(c, &c.slowest)
-        if line > c.slowest_line + c.header.window:
-            task.op_arg = c.slowest
+    # Ahead of a hotplug operation of the recording, or of the slowest stream, by no more than the window.
+    if c.header.window:
+        if <uint64_t>line > <uint64_t>c.header.coordinator_line + c.header.window:
+            task.op_arg = LINE_END
             return EXIT_WINDOW
+        if <uint64_t>line > <uint64_t>c.slowest_line + c.header.window:
+            c.slowest_line = minimum_line(c, &c.slowest)
+            if <uint64_t>line > <uint64_t>c.slowest_line + c.header.window:
+                task.op_arg = c.slowest
+                return EXIT_WINDOW
     if c.header.pace_permille:
         due = c.header.pace_start_ns + (task.user[0] + op.delta) * 1000000 // c.header.pace_permille
         if em_now() < due:

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
+from cpuemu.kernel.fork import new_kthread
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
-from cpuemu.kernel.page_alloc import GFP_KERNEL, NO_PAGE, alloc_pages, free_pages
+from cpuemu.kernel.page_alloc import GFP_KERNEL, NO_PAGE, alloc_pages, free_pages, kswapd_thread
 from cpuemu.kernel.sched import wait_event, wake
-from cpuemu.layout import LOCK_KTHREAD, NOBODY, Kthread, MigrateType, Op, Program, SchedClass, Task, TaskState
+from cpuemu.layout import LOCK_KTHREAD, Kthread, MigrateType, Op, SchedClass, Task, TaskState
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -72,14 +73,8 @@ def kthreadd(cpu: Cpu, arg: int) -> None:
 
 def _make(cpu: Cpu, task: Task, stack: int) -> None:
     request = cpu.machine.kthread
-    task.comm, task.kthread_fn, task.kthread_arg = request.comm, request.fn, request.arg
-    task.program, task.sched_class = Program.KTHREAD, SchedClass.STOP
-    task.cpu = task.home = request.cpu
-    task.csd = cpu.machine.dims.cpus + task.index
+    new_kthread(cpu, task.index, request.fn, request.arg, request.comm, request.cpu, SchedClass.STOP)
     task.user[0] = stack + 1
-    task.flags = task.preempt_count = task.nterms = task.on_rq = task.in_kernel = 0
-    task.rq_next = NOBODY
-    task.state = TaskState.UNINTERRUPTIBLE
 
 
 def free_task(cpu: Cpu, number: int) -> None:
@@ -90,3 +85,7 @@ def free_task(cpu: Cpu, number: int) -> None:
     task.user[0] = 0
     if stack:
         free_pages(cpu, stack - 1, THREAD_SIZE_ORDER)
+
+
+FN_KTHREADD = kthread_function("kthreadd", kthreadd)
+FN_KSWAPD = kthread_function("kswapd", kswapd_thread)

@@ -124,7 +124,7 @@ def buffered_rmqueue(cpu: Cpu, zone: int, gfp: int, order: int, migratetype: int
         cold = bool(gfp & Gfp.COLD)
         pfn = core.pcp_alloc(zone, migratetype, cold)
         if pfn == NO_PAGE:
-            rmqueue_bulk(cpu, zone, migratetype)
+            rmqueue_bulk(cpu, zone, migratetype, cold)
             pfn = core.pcp_alloc(zone, migratetype, cold)
     else:
         spin_lock(cpu, zone_lock(zone), P_ZONE_LOCK_RMQUEUE)
@@ -137,10 +137,10 @@ def buffered_rmqueue(cpu: Cpu, zone: int, gfp: int, order: int, migratetype: int
     return pfn
 
 
-def rmqueue_bulk(cpu: Cpu, zone: int, migratetype: int) -> None:
+def rmqueue_bulk(cpu: Cpu, zone: int, migratetype: int, cold: bool) -> None:
     """Refill this CPU's list with a batch.  Context: interrupts off."""
     spin_lock(cpu, zone_lock(zone), P_ZONE_LOCK_REFILL)
-    cpu.core.rmqueue_bulk(zone, migratetype, cpu.machine.pcp(cpu.number, zone).batch)
+    cpu.core.rmqueue_bulk(zone, migratetype, cpu.machine.pcp(cpu.number, zone).batch, cold)
     spin_unlock(cpu, zone_lock(zone))
 
 

@@ -252,6 +252,11 @@ def try_to_wake_up(cpu: Cpu, number: int) -> bool:
     return True
 
 
+def wake_up_new_task(cpu: Cpu, number: int) -> None:
+    """A task that was just made runs for the first time, on the CPU it is bound to."""
+    try_to_wake_up(cpu, number)
+
+
 def _activate(cpu: Cpu, target: int, task: Task) -> bool:
     """Put a task on a run queue; whether its CPU must look.  Context: rq lock of ``target``."""
     queue = cpu.machine.cpus[target]

@@ -14,7 +14,6 @@ published, when receivers may already be clearing it (fixed by f44310b98ddb in v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.gate import Kind
@@ -46,8 +45,6 @@ from cpuemu.sites import site
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
     from cpuemu.schema import Address
-
-CallFunction = Callable[["Cpu", int], None]
 
 CSD_FLAG_LOCK = 1
 
@@ -95,8 +92,7 @@ def _warn_unsafe_context(cpu: Cpu) -> None:
 # --- one CPU -----------------------------------------------------------------------------------------------
 
 
-def smp_call_function_single(cpu: Cpu, target: int, func: int, info: int, wait: bool,
-                             functions: Mapping[int, CallFunction]) -> int:
+def smp_call_function_single(cpu: Cpu, target: int, func: int, info: int, wait: bool) -> int:
     """Run ``func(info)`` on one CPU.  0, or -ENXIO when that CPU is not online.
 
     Context: interrupts on.  wait: the csd stands on the caller's stack, else it is this CPU's own.
@@ -106,7 +102,7 @@ def smp_call_function_single(cpu: Cpu, target: int, func: int, info: int, wait: 
     error = 0
     if target == cpu.number:
         flags = local_irq_save(cpu)
-        functions[func](cpu, info)
+        cpu.calls[func](cpu, info)
         local_irq_restore(cpu, flags)
     else:
         cpu.point(P_SINGLE_ONLINE, cpu.machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
@@ -142,7 +138,7 @@ def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
         csd_lock_wait(cpu, csd.addr(Csd.flags))
 
 
-def generic_smp_call_function_single_interrupt(cpu: Cpu, functions: Mapping[int, CallFunction]) -> None:
+def generic_smp_call_function_single_interrupt(cpu: Cpu) -> None:
     """Run everything on this CPU's queue.  Context: interrupt."""
     WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), "ipi-on-offline",
                  f"call_function_single interrupt taken on cpu {cpu.number}, which is not online")
@@ -155,21 +151,20 @@ def generic_smp_call_function_single_interrupt(cpu: Cpu, functions: Mapping[int,
     while following != NOBODY:
         csd = cpu.machine.csds[following]
         following = csd.next  # before the unlock: the sender may reuse its stack
-        _run(cpu, csd.func, csd.info, csd.index, csd.source, functions)
+        _run(cpu, csd.func, csd.info, csd.index, csd.source)
         csd_unlock(cpu, csd.addr(Csd.flags))
 
 
-def _run(cpu: Cpu, func: int, info: int, csd: int, source: int, functions: Mapping[int, CallFunction]) -> None:
+def _run(cpu: Cpu, func: int, info: int, csd: int, source: int) -> None:
     cpu.core.trace(Event.CSD_FUNCTION_ENTRY, func, csd, source)
-    functions[func](cpu, info)
+    cpu.calls[func](cpu, info)
     cpu.core.trace(Event.CSD_FUNCTION_EXIT, func, csd, source)
 
 
 # --- many CPUs ---------------------------------------------------------------------------------------------
 
 
-def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool,
-                           functions: Mapping[int, CallFunction]) -> None:
+def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool) -> None:
     """Run ``func(info)`` on every online CPU of ``mask`` but this one.
 
     Context: preemption off, interrupts on.
@@ -181,7 +176,7 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
     if not others:
         return
     if others & (others - 1) == 0:
-        smp_call_function_single(cpu, others.bit_length() - 1, func, info, wait, functions)
+        smp_call_function_single(cpu, others.bit_length() - 1, func, info, wait)
         return
     data = machine.cfds[cpu.number]
     csd_lock(cpu, data.addr(CallFunctionData.flags))
@@ -211,7 +206,7 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
         csd_lock_wait(cpu, data.addr(CallFunctionData.flags))
 
 
-def generic_smp_call_function_interrupt(cpu: Cpu, functions: Mapping[int, CallFunction]) -> None:
+def generic_smp_call_function_interrupt(cpu: Cpu) -> None:
     """Walk the global queue and run what names this CPU.  Context: interrupt; the walk takes no lock."""
     WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), "ipi-on-offline",
                  f"call_function interrupt taken on cpu {cpu.number}, which is not online")
@@ -224,7 +219,7 @@ def generic_smp_call_function_interrupt(cpu: Cpu, functions: Mapping[int, CallFu
         cpu.point(P_HANDLER_WALK, data.addr(CallFunctionData.cpumask, element), Kind.READ)
         mine = data.cpumask[element] >> bit & 1
         if mine and data.refs:
-            _run(cpu, data.func, data.info, 0x10000 + position, position, functions)
+            _run(cpu, data.func, data.info, 0x10000 + position, position)
             _call_done(cpu, data, element, bit)
         position = data.next
 
@@ -283,11 +278,11 @@ def call_function_init(cpu: Cpu) -> None:
 # --- every CPU ---------------------------------------------------------------------------------------------
 
 
-def on_each_cpu(cpu: Cpu, func: int, info: int, wait: bool, functions: Mapping[int, CallFunction]) -> None:
+def on_each_cpu(cpu: Cpu, func: int, info: int, wait: bool) -> None:
     """Run ``func(info)`` everywhere: the others first (sent *and* awaited), then here with interrupts off."""
     preempt_disable(cpu)
-    smp_call_function_many(cpu, (1 << cpu.machine.dims.cpus) - 1, func, info, wait, functions)
+    smp_call_function_many(cpu, (1 << cpu.machine.dims.cpus) - 1, func, info, wait)
     flags = local_irq_save(cpu)
-    functions[func](cpu, info)
+    cpu.calls[func](cpu, info)
     local_irq_restore(cpu, flags)
     preempt_enable(cpu)

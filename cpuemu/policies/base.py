@@ -1,0 +1,32 @@
+"""What a policy is, and what an interrupt can ask a CPU to do.
+
+A policy is the only place that knows both the page allocator and the interrupts: page_alloc does not import smp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, NOP
+from cpuemu.kernel.page_alloc import drain_local_pages
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+
+class Policy(Protocol):
+    """The answer to "reclaim made progress and the allocation still failed"."""
+
+    name: str
+
+    def drain(self, cpu: Cpu, order: int) -> None:
+        """Context: reclaim of an allocation of ``order`` has failed; interrupts on; may wait."""
+
+
+def nop(cpu: Cpu, info: int) -> None:
+    """A call that only shows that its CPU takes interrupts."""
+
+
+CALLS: Mapping[int, Callable[[Cpu, int], None]] = {NOP: nop, DRAIN_LOCAL_PAGES: drain_local_pages}
+"""The functions behind the numbers of call_functions."""

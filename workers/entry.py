@@ -1,0 +1,128 @@
+"""Where a CPU's process begins and ends.  The zygote calls ``main`` in the child that it has forked."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cpuemu.arch.apic import Apic
+from cpuemu.arch.cpu import Cpu, LifelineLost, PowerOff, Traps
+from cpuemu.arch.gate import FreeGate, Gate
+from cpuemu.arch.ram import RamFile, RingFile, open_ram, open_rings
+from cpuemu.arch.trace_file import TraceFiles
+from cpuemu.core import Core, now
+from cpuemu.kernel.sched import CpuOffline, preempt_schedule, run_timers
+from cpuemu.kernel.user_mode import run_task
+from cpuemu.layout import CpuState, MachineState
+from cpuemu.policies.base import CALLS
+from cpuemu.profiles import policy_named
+from workers.boot import boot_processor, secondary_processor
+from workers.interrupts import interrupt
+from workers.last_words import STATUS_DEFECT, STATUS_FAILED, STATUS_OFF, last_words
+from workers.park import wait_for_next_life
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a CPU's process is told.
+
+    ``doorbells``: the eventfd of each CPU, then the coordinator's; ``lifeline``: the read end of its pipe.
+    """
+
+    cpu: int
+    generation: int
+    run_dir: str
+    socket_dir: str
+    doorbells: list[int]
+    lifeline: int
+    profile: str
+    policy: str | None
+    workload_path: str | None
+
+
+def main(boot: Boot) -> int:
+    """Run a CPU from power on to power off; its process's exit status.  The caller ends with os._exit.
+
+    (A greenlet that is collected runs its cleanup: kernel code must not run on a CPU that has left.)
+    """
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher: it stops the machine in order
+    image, rings = open_ram(Path(boot.run_dir)), open_rings(Path(boot.run_dir))
+    past: list[Cpu] = []
+    try:
+        while True:
+            cpu = plug_in(boot, image, rings, FreeGate())
+            past.append(cpu)
+            gc.freeze()
+            status = _live(cpu)
+            if status is not None:
+                return status
+            boot = replace(boot, generation=wait_for_next_life(cpu))
+    except PowerOff:
+        return _status(image)
+    except LifelineLost:
+        return STATUS_FAILED
+    except BaseException as error:
+        last_words(image.machine, boot.cpu, boot.generation, error, boot.doorbells[-1])
+        return STATUS_DEFECT
+
+
+def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
+    """The CPU of this process: RAM, trace, interrupt controller, the kernel's entries, the profile's policy."""
+    machine = image.machine
+    core = Core(image.ram, rings.mapping, rings.sizes, boot.cpu, boot.generation)
+    apic = Apic(image.ram, machine, boot.cpu, boot.generation, boot.socket_dir, core)
+    cpu = Cpu(
+        number=boot.cpu, machine=machine, ram=image.ram, core=core, gate=gate, apic=apic,
+        doorbells=boot.doorbells, lifeline=boot.lifeline,
+        traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=run_timers, run_task=run_task),
+    )  # fmt: skip
+    cpu.drain, cpu.calls = policy_named(boot.profile, boot.policy).drain, CALLS
+    if machine.header.trace_all:
+        cpu.spill = TraceFiles(Path(boot.run_dir), boot.cpu, rings).spill
+    if boot.workload_path:
+        from cpuemu.workloads.python_task import program
+
+        cpu.workload = program(boot.workload_path)
+    cpu.me.pid, cpu.me.hello_ns = os.getpid(), now()
+    return cpu
+
+
+def _live(cpu: Cpu) -> int | None:
+    """One life of the CPU.  None: offline, and its process is kept for the next."""
+    try:
+        if cpu.number == 0:
+            boot_processor(cpu)
+        else:
+            secondary_processor(cpu)
+        cpu.run()
+    except CpuOffline:
+        return _play_dead(cpu)
+    except PowerOff:
+        pass
+    _leave(cpu)
+    return STATUS_OFF if cpu.header.state == MachineState.OFF else STATUS_FAILED
+
+
+def _play_dead(cpu: Cpu) -> int | None:
+    parked = bool(cpu.header.park)
+    _leave(cpu)
+    cpu.me.state = CpuState.PARKED if parked else CpuState.GONE
+    cpu.ram.fence()
+    cpu.ring_coordinator()
+    return None if parked else STATUS_OFF
+
+
+def _leave(cpu: Cpu) -> None:
+    """In order: what was traced is in its file, what was sent has left."""
+    if cpu.spill is not None:
+        cpu.spill()
+    cpu.apic.close()
+
+
+def _status(image: RamFile) -> int:
+    return STATUS_OFF if image.machine.header.state == MachineState.OFF else STATUS_FAILED

@@ -1,0 +1,24 @@
+"""The interrupt table: what a vector means to the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cpuemu.kernel.sched import scheduler_ipi, wake_ready
+from cpuemu.kernel.smp import generic_smp_call_function_interrupt, generic_smp_call_function_single_interrupt
+from cpuemu.layout import Vector
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+
+def interrupt(cpu: Cpu, vector: Vector, source: int) -> None:
+    """Run a vector's handler.  Context: interrupts off, hardirq counted."""
+    if vector == Vector.RESCHEDULE:
+        scheduler_ipi(cpu)
+    elif vector == Vector.CALL_FUNCTION:
+        generic_smp_call_function_interrupt(cpu)
+    elif vector == Vector.CALL_FUNCTION_SINGLE:
+        generic_smp_call_function_single_interrupt(cpu)
+    else:
+        wake_ready(cpu)  # the coordinator has changed a word that the control task waits for
