@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from cpuemu.events import Event
 from cpuemu.kernel.cpu_hotplug import FN_CONTROL, FN_STOPPER, start_secondary
-from cpuemu.kernel.cpumask import cpumask_set_cpu, store_bits
+from cpuemu.kernel.cpumask import cpumask_set_cpu
 from cpuemu.kernel.fork import new_idle, new_kthread, wait_for_go
 from cpuemu.kernel.irqflags import local_irq_enable
 from cpuemu.kernel.kthread import FN_KSWAPD, FN_KTHREADD
 from cpuemu.kernel.sched import wake_up_new_task
-from cpuemu.kernel.smp import call_function_init
 from cpuemu.layout import (
-    LINE_END,
     NOBODY,
     CpuState,
     Mask,
@@ -26,7 +24,6 @@ from cpuemu.layout import (
     kthreadd_task,
     migration_task,
 )
-from cpuemu.sites import write_sites
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
@@ -34,25 +31,13 @@ if TYPE_CHECKING:
 
 
 def boot_processor(cpu: Cpu) -> None:
-    """start_kernel on CPU 0: empty queues, masks, the first tasks, the workload asleep at its start."""
+    """start_kernel on CPU 0: the first tasks, the workload asleep at its start."""
     machine = cpu.machine
-    cpus = machine.dims.cpus
-    write_sites(machine)
-    call_function_init(cpu)
-    if cpu.header.coordinator_line == 0:
-        cpu.header.coordinator_line = LINE_END
-    for mask in (Mask.POSSIBLE, Mask.PRESENT):
-        store_bits(machine.cpumasks[mask].bits, (1 << cpus) - 1)
-    for number, words in enumerate(machine.cpus):
-        words.rq_head = words.rq_tail = words.stop_task = NOBODY
-        words.idle_task = words.current = idle_task(number)
-        machine.stoppers[number].head = machine.stoppers[number].tail = NOBODY
-        new_idle(cpu, number)
-    cpu.me.irqs_off = 1
+    new_idle(cpu, 0)
     for mask in (Mask.ONLINE, Mask.ACTIVE):
         cpumask_set_cpu(cpu, 0, mask)
     _kernel_threads(cpu)
-    for number in range(first_workload_task(cpus), machine.dims.tasks):
+    for number in range(first_workload_task(machine.dims.cpus), machine.dims.tasks):
         if machine.tasks[number].state == TaskState.UNUSED and machine.tasks[number].comm:
             wait_for_go(cpu, number)
     cpu.core.trace(Event.CPUEMU_CPU_ONLINE, 0, cpu.me.generation)

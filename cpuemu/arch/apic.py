@@ -22,7 +22,7 @@ import zmq
 
 from cpuemu.core import Core, Ram, now
 from cpuemu.events import Event
-from cpuemu.layout import Counter, Cpu, CpuState, Header, Latency, Machine, Pair, Vector
+from cpuemu.layout import Counter, Cpu, CpuState, Header, Latency, Machine, MachineState, Pair, Vector
 
 FRAME = struct.Struct("<BxHHHQ")
 """vector, source, generation of the source, generation of the target, ticket: 16 bytes."""
@@ -193,7 +193,18 @@ class Apic:
         if self.core is not None:
             self.core.count(Counter.IPI_STALE)
 
-    def close(self, linger_ms: int = 2000) -> None:
-        """Leave in order: wait until the frames sent have left."""
+    def undelivered(self) -> list[tuple[int, int]]:
+        """(CPU, vector) of our interrupts that have not been taken yet."""
+        return [(cpu.index, vector) for cpu in self.machine.cpus for vector, word in enumerate(cpu.pending)
+                if word and word & 0xFFFF == self.who + 1]  # fmt: skip
+
+    def close(self, linger_ms: int = 1000) -> None:
+        """Leave in order: wait until the frames sent have been taken, then let go of the socket.
+
+        A frame on its way is lost with its sender's process, linger or not: the receiver would wait for ever.
+        """
+        end = now() + linger_ms * 1_000_000
+        while self.undelivered() and now() < end and self.machine.header.state < MachineState.OFF:
+            select.poll().poll(1)
         self.socket.close(linger=linger_ms)
         self.context.term()

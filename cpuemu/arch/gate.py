@@ -41,7 +41,7 @@ class Gate(Protocol):
         """About to do ``kind`` to ``word``: take interrupts, be preempted, let others move."""
 
     def wait(self, cpu: Cpu, task: int) -> None:
-        """Return when one of the task's terms holds.  The CPU is not given to another task meanwhile."""
+        """Return when one of the task's terms holds or its deadline has passed; the CPU stays with the task."""
 
     def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
         """Try to get a lock word for a bounded time; False: not yet."""
@@ -64,7 +64,8 @@ class FreeGate:
             cpu.attend(events)
 
     def wait(self, cpu: Cpu, task: int) -> None:
-        while not cpu.core.terms_hold(task):
+        deadline = cpu.machine.tasks[task].deadline_ns
+        while not cpu.core.terms_hold(task) and not (deadline and core.now() >= deadline):
             cpu.sleep(task)
             cpu.attend_all()
 

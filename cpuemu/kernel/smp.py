@@ -267,14 +267,6 @@ def _list_del(cpu: Cpu, data: CallFunctionData) -> None:
         cpu.machine.cfds[after].prev = before
 
 
-def call_function_init(cpu: Cpu) -> None:
-    """Empty queues.  Context: boot."""
-    machine = cpu.machine
-    machine.call_function.next = machine.call_function.prev = machine.dims.cpus
-    for queue in machine.single_queues:
-        queue.head = queue.tail = NOBODY
-
-
 # --- every CPU ---------------------------------------------------------------------------------------------
 
 
