@@ -1,0 +1,370 @@
+"""The coordinator: firmware, hotplug controller, watchdog.  It holds no emulated lock and never spins.
+
+Phases: boot CPU by CPU, run, stop (tasks end, CPUs go idle), off.  Whatever happens in between (a CPU dies, the
+launcher dies, a finding is fatal) leaves the phases by ``Over`` and ends everybody within the grace times.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cpuemu.arch.apic import Apic
+from cpuemu.arch.ram import open_ram
+from cpuemu.coordinator.hands import PLATFORM_GENERATION, Hands
+from cpuemu.coordinator.hotplug import Operation
+from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
+from cpuemu.coordinator.outcome import Outcome
+from cpuemu.coordinator.processes import gone, start, status_text
+from cpuemu.coordinator.watchdog import Watchdog
+from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
+from cpuemu.core import now
+from cpuemu.kernel.hung_task import explain
+from cpuemu.layout import CpuState, MachineState, TaskFlag, TaskState, first_workload_task
+from cpuemu.sites import site_name
+
+LOOK_MS = 100
+QUIET_LIMIT_S = 30.0
+LEAVE_LIMIT_S = 3.0
+BOOT_LIMIT_S = 60.0
+FAILED_STATUS = 3
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the launcher wants: plain values."""
+
+    run_dir: str
+    socket_dir: str
+    profile: str
+    policy: str | None
+    workload_path: str | None
+    hotplug: str
+    seed: int
+    seconds: float | None
+
+
+class Over(Exception):
+    """The run is over before its time."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
+
+
+def coordinator(orders: Orders, events: Sequence[Event], launcher: socket.socket, launcher_pid: int) -> None:
+    """The process's main function: runs the machine, sends the outcome to the launcher."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher tells us
+    outcome = Coordinator(orders, events, launcher, launcher_pid).run()
+    try:
+        send(launcher, {"outcome": asdict(outcome)})
+    except OSError:
+        pass  # the launcher is gone: nobody is left to be told
+    sys.stderr.flush()
+
+
+class Coordinator:
+    def __init__(self, orders: Orders, events: Sequence[Event], launcher: socket.socket, launcher_pid: int) -> None:
+        self.orders, self.events, self.launcher = orders, events, launcher
+        self.image = open_ram(Path(orders.run_dir))
+        self.machine = self.image.machine
+        self.header = self.machine.header
+        cpus = self.machine.dims.cpus
+        self.doorbells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(cpus + 1)]
+        self.bell = self.doorbells[cpus]
+        lifeline, self.lifeline = os.pipe()
+        self.launcher_fd = os.pidfd_open(launcher_pid)
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        nursery = Nursery(orders.run_dir, orders.socket_dir, self.doorbells, lifeline, orders.profile, orders.policy,
+                          orders.workload_path)
+        closed = [self.lifeline, self.channel.fileno(), launcher.fileno()]
+        self.zygote = start("cpuemu zygote", zygote, nursery, theirs, os.getpid(), self.launcher_fd, closed)
+        self.zygote_fd = os.pidfd_open(self.zygote)
+        theirs.close()
+        os.close(lifeline)
+        # From here on there may be a ZeroMQ thread in this process: nobody is forked from it any more.
+        self.apic = Apic(self.image.ram, self.machine, cpus, PLATFORM_GENERATION, orders.socket_dir)
+        self.hands = Hands(self.machine, self.image.ram, self.apic, self.channel, self.doorbells)
+        self.watchdog = Watchdog(self.machine, self.image.ram, self._pid_of)
+        self.outcome = Outcome("finished")
+        self.operation: Operation | None = None
+        self.plan: Plan | None = None
+        self.stop = ""
+        self.looked_ns = 0
+        self.zygote_ready = False
+        self.poller = select.poll()
+        for descriptor in (self.bell, self.channel.fileno(), self.launcher.fileno(), self.launcher_fd, self.zygote_fd):
+            self.poller.register(descriptor, select.POLLIN)
+
+    def _pid_of(self, cpu: int) -> int | None:
+        return self.machine.cpus[cpu].pid if cpu in self.hands.alive else None
+
+    # --- phases --------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        try:
+            self._boot()
+            self._work()
+            self._stop()
+            self._off()
+        except Over as over:
+            kind, who, detail = over.outcome.kind, over.outcome.who, over.outcome.detail
+            self.outcome.kind, self.outcome.who, self.outcome.detail = kind, who, detail
+            self._end_everybody()
+        if self.header.go:
+            self.outcome.seconds = (now() - self.header.ready_ns) / 1e9
+        self.outcome.hotplug_skipped = self.plan.skipped if self.plan else 0
+        self._dismiss_zygote()
+        return self.outcome
+
+    def _boot(self) -> None:
+        self.header.boot_ns = now()
+        self._until(lambda: self.zygote_ready, BOOT_LIMIT_S, "the zygote does not answer")
+        self.plan = plan_for(self.orders.hotplug, self.machine, self.events, self.orders.seed)
+        for cpu in range(self.machine.dims.cpus):
+            self.hands.start_process(cpu)
+        boot_cpu = self.machine.cpus[0]
+        self._until(lambda: boot_cpu.state == CpuState.RUNNING, BOOT_LIMIT_S, "cpu 0 does not boot")
+        for cpu in range(1, self.machine.dims.cpus):
+            result = self._operate(cpu, up=True)
+            if result:
+                raise Over(Outcome("hung", f"cpu {cpu}", f"cpu {cpu} did not come online at boot (errno {-result})"))
+        self.header.ready_ns = self.header.pace_start_ns = now()
+        self.outcome.boot_seconds = (self.header.ready_ns - self.header.start_ns) / 1e9
+        self.header.go = 1
+        self.header.state = MachineState.RUNNING
+        self.hands.ring_all()
+
+    def _work(self) -> None:
+        assert self.plan is not None
+        limit = self.orders.seconds
+        end = self.header.ready_ns + int(limit * 1e9) if limit is not None else 0
+        while not self.stop and not (end and now() >= end):
+            if self.operation is None and self._over():
+                return
+            self._hotplug(self.plan)
+            self._turn(self._timeout_ms(end))
+
+    def _over(self) -> bool:
+        """All tasks have ended, and the recording's hotplug operations are done."""
+        header = self.header
+        if not header.nr_workload or header.tasks_done < header.nr_workload:
+            return False
+        return self.orders.seconds is not None or self.plan is None or self.plan.over()
+
+    def _timeout_ms(self, end: int) -> int:
+        times = [each for each in (end, self.plan.wake_ns() if self.plan and not self.operation else 0) if each]
+        soonest = min([LOOK_MS, *(max(0, (each - now()) // 1_000_000 + 1) for each in times)])
+        return int(soonest)
+
+    def _stop(self) -> None:
+        if self.operation is not None:
+            self._until(self._advance, BOOT_LIMIT_S, "a hotplug operation does not end")
+        if self.stop:
+            self.outcome.kind = self.stop
+        self.header.state = MachineState.STOPPING
+        self.hands.ring_all()
+        self._until(self._quiet, QUIET_LIMIT_S, "the CPUs do not come to rest")
+
+    def _quiet(self) -> bool:
+        """Every online CPU is asleep in its idle task with nothing pending, no task is inside the kernel."""
+        first = first_workload_task(self.machine.dims.cpus)
+        for cpu in self.machine.cpus:
+            if cpu.state != CpuState.RUNNING:
+                continue
+            if cpu.current != cpu.idle_task or not cpu.sleeping or cpu.need_resched or any(cpu.pending):
+                return False
+        for number in range(first, self.machine.dims.tasks):
+            task = self.machine.tasks[number]
+            if task.state not in (TaskState.UNUSED, TaskState.DEAD) and not task.flags & TaskFlag.USER_WAIT:
+                return False
+        return True
+
+    def _off(self) -> None:
+        self.hands.leaving.update(self.hands.alive)
+        self.header.state = MachineState.OFF
+        self.hands.ring_all()
+        self._until(lambda: not self.hands.alive, LEAVE_LIMIT_S, "CPUs do not leave at power-off")
+
+    # --- hotplug -------------------------------------------------------------------------------------------
+
+    def _hotplug(self, plan: Plan) -> None:
+        moment = now()
+        if self.operation is not None:
+            if self._advance() and plan.finished(moment):
+                self.hands.ring_all()
+            return
+        change = plan.due(moment)
+        if change is None:
+            return
+        if possible(self.machine, change):
+            self.operation = Operation(self.machine, self.hands, change.cpu, change.up)
+            self._hotplug(plan)
+        else:
+            plan.skipped += 1
+            if plan.finished(moment):
+                self.hands.ring_all()
+
+    def _advance(self) -> bool:
+        """Move the operation under way; True when it is over."""
+        operation = self.operation
+        if operation is None:
+            return True
+        if not operation.advance(now()):
+            return False
+        took = (operation.finished_ns - operation.started_ns) / 1000
+        if self.header.go and not operation.result:
+            (self.outcome.online_us if operation.up else self.outcome.offline_us).append(took)
+            if operation.up:
+                self.outcome.onlines += 1
+            else:
+                self.outcome.offlines += 1
+        elif operation.result and self.plan is not None:
+            self.plan.skipped += 1
+        self.operation = None
+        return True
+
+    def _operate(self, cpu: int, up: bool) -> int:
+        operation = self.operation = Operation(self.machine, self.hands, cpu, up)
+        self._until(self._advance, BOOT_LIMIT_S, f"cpu {cpu} does not come {'online' if up else 'offline'}")
+        return operation.result
+
+    # --- one turn of the loop ------------------------------------------------------------------------------
+
+    def _until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
+        """Turn until something is so.  The limit is for the machine: time that the host took does not count."""
+        end = now() + int(limit_s * 1e9)
+        taken = self._host_time()
+        while not done():
+            if now() > end + self._host_time() - taken:
+                raise Over(Outcome("hung", "machine", "; ".join([what, *explain(self.machine, now())])))
+            self._turn(20)
+
+    def _host_time(self) -> int:
+        return max(cpu.stopped_ns + cpu.starved_ns for cpu in self.machine.cpus)
+
+    def _turn(self, timeout_ms: int) -> None:
+        for descriptor, _ in self.poller.poll(timeout_ms):
+            if descriptor == self.bell:
+                os.eventfd_read(self.bell)
+            elif descriptor == self.channel.fileno():
+                self._zygote_says(receive(self.channel))
+            elif descriptor == self.launcher.fileno():
+                message = receive(self.launcher)
+                if message is None:
+                    self.poller.unregister(self.launcher)
+                else:
+                    self.stop = "interrupted"
+            elif descriptor == self.launcher_fd:
+                raise Over(Outcome("launcher-died", "launcher", "the launcher died"))
+            elif descriptor == self.zygote_fd:
+                raise Over(Outcome("zygote-died", "zygote", "the zygote died"))
+        if self.header.state == MachineState.FAILED:
+            raise Over(self._failure())
+        self._look()
+
+    def _look(self) -> None:
+        moment = now()
+        if moment - self.looked_ns < LOOK_MS * 1_000_000:
+            return
+        self.looked_ns = moment
+        self.outcome.notes = self.watchdog.look(moment)
+        if self.watchdog.fatal:
+            raise Over(self._failure())
+
+    def _zygote_says(self, message: dict[str, list[int]] | None) -> None:
+        if message is None:
+            raise Over(Outcome("zygote-died", "zygote", "the zygote closed its channel"))
+        if "ready" in message:
+            self.zygote_ready = True
+            return
+        cpu, generation, _, status = message["exit"]
+        if self.hands.alive.get(cpu) == generation:
+            del self.hands.alive[cpu]
+        words = self.machine.cpus[cpu]
+        words.exit_status = status
+        if status == 0 and (words.state == CpuState.GONE or cpu in self.hands.leaving):
+            return
+        if status == FAILED_STATUS and self.header.state == MachineState.FAILED:
+            return
+        words.state = CpuState.DEAD
+        self.header.dead_cpu = cpu + 1
+        if self.header.last_words or status == 70:
+            raise Over(self._failure())
+        raise Over(self._death(cpu, generation, status))
+
+    def _death(self, cpu: int, generation: int, status: int) -> Outcome:
+        words = self.machine.cpus[cpu]
+        held = [lock.name for lock in self.machine.locks if lock.word and (lock.word & 0xFFFF) == cpu + 1
+                and lock.index > 7]  # fmt: skip
+        place = site_name(self.machine, words.point_site)
+        detail = f"cpu {cpu} gen {generation} ({status_text(status)}) died at {place}"
+        if words.user:
+            detail += " in user mode"
+        if held:
+            detail += f" holding {', '.join(held)}"
+        return Outcome("cpu-died", f"cpu {cpu}", detail)
+
+    def _failure(self) -> Outcome:
+        """The machine's state is FAILED: a fatal finding, or a defect of ours with last words."""
+        said = [cpu.last_words for cpu in self.machine.cpus if cpu.last_words]
+        if said:
+            return Outcome("disk-full" if "Errno 28" in said[0] else "defect", said[0].split(":")[0], said[0])
+        return Outcome("failed", "machine", "a finding is fatal")
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def _end_everybody(self) -> None:
+        """The machine is dead: freeze the rings, wake everybody, wait a moment, kill who does not leave."""
+        self.header.frozen = 1
+        if self.header.state != MachineState.OFF:
+            self.header.state = MachineState.FAILED
+        self.hands.ring_all()
+        end = now() + 1_000_000_000
+        killed = False
+        while self.hands.alive and not gone(self.zygote_fd):
+            if now() > end and not killed:
+                killed = True
+                send(self.channel, {"kill": None})
+            self._drain_channel()
+            if now() > end + 2_000_000_000:
+                return
+
+    def _drain_channel(self) -> None:
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        poller.register(self.zygote_fd, select.POLLIN)
+        for descriptor, _ in poller.poll(50):
+            if descriptor == self.channel.fileno():
+                message = receive(self.channel)
+                if message is None:
+                    self.hands.alive.clear()
+                elif "exit" in message:
+                    self.machine.cpus[message["exit"][0]].exit_status = message["exit"][3]
+                    self.hands.alive.pop(message["exit"][0], None)
+
+    def _dismiss_zygote(self) -> None:
+        try:
+            send(self.channel, {"quit": True})
+        except OSError:
+            pass
+        poller = select.poll()
+        poller.register(self.zygote_fd, select.POLLIN)
+        if not poller.poll(2000):
+            os.kill(self.zygote, signal.SIGKILL)
+            poller.poll(1000)
+        try:
+            os.waitpid(self.zygote, 0)
+        except ChildProcessError:
+            pass
+        if not gone(self.launcher_fd):
+            return
+        from cpuemu.coordinator.power_on import remove_sockets
+
+        remove_sockets(Path(self.orders.socket_dir))
