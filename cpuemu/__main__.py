@@ -1,0 +1,5 @@
+"""``python -m cpuemu``."""
+
+from cpuemu.cli.main import main
+
+main()

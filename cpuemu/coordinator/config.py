@@ -1,0 +1,51 @@
+"""The options of a launch, as plain values: what machine.msgpack keeps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class LaunchConfig:
+    """Names and meaning are the command line's (``cpuemu launch --help``)."""
+
+    cpus: int = 8
+    workload: str = "replay"
+    hotplug: str | None = None
+    """None: recorded for a recording, none for everything else."""
+    offline: str = "exit"
+    memory_bytes: int | None = None
+    zoneinfo: str | None = None
+    preempt: str = "none"
+    profile: str = "v3.2"
+    policy: str | None = None
+    seed: int = 1
+    seconds: float | None = None
+    tasks: int | None = None
+    operations: int | None = None
+    window: int | None = None
+    pace: str = "max"
+    trace: str = "ring"
+    run_dir: str | None = None
+    json: bool = False
+    quiet: bool = False
+    checked: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def command(self, run_dir: bool = False) -> str:
+        """The command line that runs this again."""
+        words = ["cpuemu launch", f"--cpus {self.cpus}", f"--workload {self.workload}", f"--seed {self.seed}"]
+        default = LaunchConfig()
+        for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "operations",
+                     "window", "pace", "trace"):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value != getattr(default, name):
+                words.append(f"--{name} {value}")
+        if self.memory_bytes:
+            words.append(f"--memory {self.memory_bytes >> 10}K")
+        if run_dir and self.run_dir:
+            words.append(f"--run-dir {self.run_dir}")
+        return " ".join(words)

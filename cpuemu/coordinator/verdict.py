@@ -1,0 +1,219 @@
+"""The verdict: a run judged from what stands in RAM and how it ended.  A value, never an exception."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from cpuemu.coordinator.config import LaunchConfig
+from cpuemu.coordinator.outcome import Outcome
+from cpuemu.kernel.page_audit import audit
+from cpuemu.layout import (
+    HISTOGRAM_BUCKETS,
+    HISTOGRAM_STEPS,
+    NOBODY,
+    NR_FINDINGS,
+    Counter,
+    CpuState,
+    Latency,
+    Machine,
+    Mask,
+    Severity,
+)
+
+if TYPE_CHECKING:
+    import mmap
+
+OK, FAILED, KNOWN_DEFECT, CPU_DIED, HOST_ERROR, INTERRUPTED = (
+    "ok", "failed", "known-defect", "cpu-died", "host-error", "interrupted")  # fmt: skip
+EXIT_CODES = {OK: 0, FAILED: 1, KNOWN_DEFECT: 1, CPU_DIED: 1, HOST_ERROR: 70, INTERRUPTED: 130}
+
+COUNTS = {
+    "alloc": Counter.ALLOC, "free": Counter.FREE, "refill": Counter.REFILL, "drain": Counter.DRAIN,
+    "ipi_sent": Counter.IPI_SENT, "ipi_taken": Counter.IPI_TAKEN, "ipi_coalesced": Counter.IPI_COALESCED,
+    "drain_all": Counter.DRAIN_ALL, "stop_machine": Counter.STOP_MACHINE, "direct_reclaim": Counter.DIRECT_RECLAIM,
+    "reclaimed": Counter.RECLAIMED, "oom": Counter.OOM, "task_migrations": Counter.TASK_MIGRATIONS,
+    "alloc_failed": Counter.ALLOC_FAILED, "replay_free_skipped": Counter.REPLAY_FREE_SKIPPED,
+    "replay_ipi_skipped": Counter.REPLAY_IPI_SKIPPED, "replay_oom": Counter.REPLAY_OOM,
+    "ipi_stale": Counter.IPI_STALE, "ipi_lost_by_death": Counter.IPI_LOST_BY_DEATH, "switches": Counter.SWITCHES,
+    "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE,
+}  # fmt: skip
+
+
+@dataclass
+class Finding:
+    """An oracle's word."""
+
+    rule: str
+    message: str
+    severity: str = "fatal"
+    cpu: int | None = None
+    task: str | None = None
+    stack: str = ""
+    seconds: float = 0.0
+    known: str | None = None
+
+
+@dataclass
+class Verdict:
+    """What a run comes to."""
+
+    verdict: str
+    findings: list[Finding] = field(default_factory=list)
+    cpus: int = 0
+    profile: str = ""
+    preempt: str = ""
+    seed: int = 0
+    seconds: float = 0.0
+    boot_seconds: float = 0.0
+    run_dir: str = ""
+    pages: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    latency_us: dict[str, dict[str, float]] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    who: str = ""
+    notes: list[str] = field(default_factory=list)
+    again: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.verdict]
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: Outcome) -> Verdict:
+    """Read findings, audit every page, sum counters and histograms, and decide the word."""
+    findings = findings_of(machine)
+    torn = outcome.detail if outcome.kind in ("cpu-died", "zygote-died", "coordinator-died", "disk-full", "defect") else None
+    if torn is None and outcome.kind in ("failed", "hung") or any(each.severity == "fatal" for each in findings):
+        torn = torn or "the machine's stop in the middle of its work"
+    pages = audit(machine, mapping, torn)
+    findings += [Finding("page-conservation", sentence) for sentence in pages.findings]
+    if outcome.kind in ("finished", "interrupted"):
+        findings += _left_behind(machine)
+    if outcome.kind == "hung":
+        findings.append(Finding("hung-machine", outcome.detail))
+    result = Verdict(
+        verdict=_word(outcome, findings), findings=findings, cpus=config.cpus, profile=config.profile,
+        preempt=config.preempt, seed=config.seed, seconds=round(outcome.seconds, 6),
+        boot_seconds=round(outcome.boot_seconds, 6), run_dir=config.run_dir or "", pages=pages.pages(),
+        counts=_counts(machine, outcome), latency_us=_latencies(machine, outcome), who=outcome.who,
+        notes=[*pages.notes], again=config.command(),
+    )  # fmt: skip
+    if outcome.detail and outcome.kind != "hung":
+        result.notes.insert(0, outcome.detail)
+    return result
+
+
+def _word(outcome: Outcome, findings: Sequence[Finding]) -> str:
+    if outcome.kind == "cpu-died":
+        return CPU_DIED
+    if outcome.kind in ("coordinator-died", "zygote-died", "disk-full", "defect", "launcher-died"):
+        return HOST_ERROR
+    if any(each.known is None for each in findings) or outcome.kind in ("failed", "hung"):
+        return FAILED
+    if outcome.kind == "interrupted":
+        return INTERRUPTED
+    return KNOWN_DEFECT if findings else OK
+
+
+def findings_of(machine: Machine) -> list[Finding]:
+    """The complete entries of the table, and one for those that did not fit."""
+    number = machine.header.nr_findings
+    found = []
+    for entry in (machine.findings[index] for index in range(min(number, NR_FINDINGS))):
+        if not entry.done:
+            continue
+        known = re.search(r" \(known: (\w+)\)$", entry.rule)
+        task = entry.task
+        found.append(Finding(
+            rule=entry.rule[: known.start()] if known else entry.rule, message=entry.message,
+            severity=Severity(entry.severity).name.lower() if entry.severity in iter(Severity) else "fatal",
+            cpu=None if entry.cpu == NOBODY else entry.cpu,
+            task=machine.tasks[task].comm if task < machine.dims.tasks else None, stack=entry.stack,
+            seconds=max(0, entry.time_ns - machine.header.boot_ns) / 1e9, known=known[1] if known else None,
+        ))  # fmt: skip
+    if number > NR_FINDINGS:
+        found.append(Finding("more-findings", f"{number - NR_FINDINGS} more findings did not fit into the table",
+                             known=found[-1].known if found else None))
+    return found
+
+
+def _left_behind(machine: Machine) -> list[Finding]:
+    """What a machine at rest must not have: pages or calls on the lists of a CPU that is offline."""
+    found = []
+    for cpu in machine.cpus:
+        if machine.cpumasks[Mask.ONLINE].bits[cpu.index // 64] >> cpu.index % 64 & 1 or cpu.state == CpuState.ABSENT:
+            continue
+        pages = sum(machine.pcp(cpu.index, zone).count for zone in range(machine.dims.zones))
+        if pages:
+            found.append(Finding("pages-on-dead-cpu", f"{pages} pages are on the lists of cpu {cpu.index}, which is offline",
+                                 cpu=cpu.index))
+        if machine.single_queues[cpu.index].head != NOBODY:
+            found.append(Finding("calls-on-dead-cpu", f"calls are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
+    return found
+
+
+def _counts(machine: Machine, outcome: Outcome) -> dict[str, int]:
+    sums = {name: sum(cpu.counters[number] for cpu in machine.cpus) for name, number in COUNTS.items()}
+    return {**sums, "offline": outcome.offlines, "online": outcome.onlines, "hotplug_skipped": outcome.hotplug_skipped}
+
+
+def _latencies(machine: Machine, outcome: Outcome) -> dict[str, dict[str, float]]:
+    return {
+        "ipi": histogram_summary(machine, Latency.IPI),
+        "drain_all": histogram_summary(machine, Latency.DRAIN_ALL),
+        "offline": list_summary(outcome.offline_us),
+        "online": list_summary(outcome.online_us),
+    }
+
+
+def bucket_ns(index: int) -> int:
+    """The lower bound of a bucket (cpuemu.core.bucket is its inverse): 16 steps an octave."""
+    octave, step = divmod(index, HISTOGRAM_STEPS)
+    return index if octave == 0 else (HISTOGRAM_STEPS + step) << (octave - 1)
+
+
+def histogram_summary(machine: Machine, kind: Latency) -> dict[str, float]:
+    """Median, p99 and max in microseconds of all CPUs' histograms of one kind."""
+    total, largest = 0, 0
+    buckets = [0] * HISTOGRAM_BUCKETS
+    for cpu in range(machine.dims.cpus):
+        histogram = machine.histogram(cpu, kind)
+        if not histogram.n:
+            continue
+        total += histogram.n
+        largest = max(largest, histogram.max_ns)
+        for index, count in enumerate(histogram.buckets):
+            buckets[index] += count
+    return {"median": _quantile(buckets, total, 0.5), "p99": _quantile(buckets, total, 0.99),
+            "max": round(largest / 1000, 3), "n": total}  # fmt: skip
+
+
+def _quantile(buckets: Sequence[int], total: int, share: float) -> float:
+    seen = 0
+    for index, count in enumerate(buckets):
+        seen += count
+        if count and seen >= share * total:
+            return round((bucket_ns(index) + bucket_ns(index + 1)) / 2000, 3)
+    return 0.0
+
+
+def list_summary(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {"median": 0.0, "p99": 0.0, "max": 0.0, "n": 0}
+    ordered = sorted(values)
+    return {"median": round(ordered[len(ordered) // 2], 3),
+            "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 3),
+            "max": round(ordered[-1], 3), "n": len(ordered)}  # fmt: skip
+
+
+def save(run_dir: Path, verdict: Verdict) -> None:
+    (run_dir / "verdict.msgpack").write_bytes(msgpack.packb(verdict.plain()))

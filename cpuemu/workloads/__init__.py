@@ -1,0 +1,1 @@
+"""What tasks do: a recording replayed, random storms, nothing, or a user's own program."""
