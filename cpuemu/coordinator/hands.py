@@ -24,7 +24,7 @@ class Hands:
     channel: socket.socket
     doorbells: list[int]
     alive: dict[int, int] = field(default_factory=dict)
-    """CPU -> generation of its process."""
+    """CPU -> generation that its process was forked for (a parked process lives more than one)."""
     leaving: set[int] = field(default_factory=set)
 
     def start_process(self, cpu: int) -> None:
@@ -34,7 +34,7 @@ class Hands:
         send(self.channel, {"start": [cpu, generation]})
 
     def wake_process(self, cpu: int) -> None:
-        self.alive[cpu] = self._new_life(cpu)
+        self._new_life(cpu)
         self.leaving.discard(cpu)
         self.ring(cpu)
 

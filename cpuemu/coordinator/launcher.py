@@ -72,8 +72,9 @@ def run(run_dir: Path, image: RamFile, orders: Callable[[str], Orders], events: 
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     started = time.monotonic()
     try:
-        with _stderr_to(run_dir / STDERR), _interrupts() as interrupted:
-            pid = start("cpuemu coordinator", _coordinator, mine, orders(str(sockets)), events, theirs, os.getpid())
+        with _interrupts() as interrupted:
+            pid = start("cpuemu coordinator", _coordinator, run_dir / STDERR, mine, orders(str(sockets)), events, theirs,
+                        os.getpid())
             theirs.close()
             outcome = _watch(image, pid, mine, interrupted, show, started)
             _reap(image, pid)
@@ -85,25 +86,14 @@ def run(run_dir: Path, image: RamFile, orders: Callable[[str], Orders], events: 
     return outcome
 
 
-def _coordinator(mine: socket.socket, orders: Orders, events: Sequence[Event], theirs: socket.socket,
+def _coordinator(log: Path, mine: socket.socket, orders: Orders, events: Sequence[Event], theirs: socket.socket,
                  launcher: int) -> None:
+    # What the machine's processes say on stderr goes into the run directory, not between the launcher's lines.
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
     mine.close()
     coordinator(orders, events, theirs, launcher)
-
-
-@contextlib.contextmanager
-def _stderr_to(path: Path) -> Iterator[None]:
-    """What the machine's processes say on stderr goes into the run directory, not between our lines."""
-    os.sys.stderr.flush()  # type: ignore[attr-defined]
-    kept = os.dup(2)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        os.dup2(log, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(log)
 
 
 @contextlib.contextmanager
