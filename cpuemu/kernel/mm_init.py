@@ -135,9 +135,11 @@ def hold_at_boot(machine: Machine, core: Core, zones: Sequence[ZoneSpec], held: 
     """
     missing = [(pfn, order) for pfn, order in held if not core.hold_boot(pfn, order, owner)]
     for index, zone in enumerate(zones):
-        _take(machine, core, index, zone.nr_file, OWNER_FILE)
+        record = machine.zones[index]
+        room = zone.nr_file if zone.free is None else record.free_pages - zone.free
+        _take(machine, core, index, min(zone.nr_file, room), OWNER_FILE)
         if zone.free is not None:
-            _take(machine, core, index, machine.zones[index].free_pages - zone.free, OWNER_BOOT)
+            _take(machine, core, index, record.free_pages - zone.free, OWNER_BOOT)
     machine.header.boot_held = machine.header.managed - sum(zone.free_pages for zone in machine.zones)
     return missing
 
