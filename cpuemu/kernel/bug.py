@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.events import Event
-from cpuemu.layout import NOBODY, NR_FINDINGS, Finding, Header, MachineState, Severity
-from cpuemu.core import now
+from cpuemu.kernel.findings import write_finding
+from cpuemu.layout import Severity
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
@@ -26,19 +26,9 @@ _warned: set[tuple[str, str]] = set()
 
 def report(cpu: Cpu, severity: Severity, rule: str, message: str, known: str = "") -> None:
     """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff)."""
-    header = cpu.header
-    number = cpu.ram.add(header.addr(Header.nr_findings), 1) - 1
-    if number < NR_FINDINGS:
-        finding = cpu.machine.findings[number]
-        finding.severity, finding.cpu, finding.task = severity, cpu.number, cpu.me.current
-        finding.time_ns = now()
-        finding.rule = f"{rule} (known: {known})" if known else rule
-        finding.message, finding.stack = message, cpu.backtrace()
-        cpu.ram.xchg(finding.addr(Finding.done), 1)
+    number = write_finding(cpu.ram, cpu.machine, severity, rule, message, cpu.number, cpu.me.current, cpu.backtrace(), known)
     cpu.core.trace(Event.CPUEMU_FINDING, number)
     if severity >= Severity.FATAL:
-        header.frozen = 1
-        header.state = MachineState.FAILED
         ring_all(cpu)
         raise PowerOff
     cpu.ring_coordinator()
@@ -65,6 +55,3 @@ def BUG_ON(cpu: Cpu, condition: bool, rule: str, message: str) -> None:
     if condition:
         report(cpu, Severity.FATAL, rule, message)
 
-
-def nobody(number: int) -> bool:
-    return number == NOBODY
