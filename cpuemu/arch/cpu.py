@@ -181,10 +181,9 @@ class Cpu:
         self.point(why, word, Kind.READ)
         task = self.me.current
         self.set_wait(self.machine.tasks[task], (Term(word, op, value), *others), why, busy=True, deadline_ns=deadline_ns)
-        try:
-            self.gate.wait(self, task)
-        finally:
-            self.clear_wait(self.machine.tasks[task])
+        self.gate.wait(self, task)
+        # Not in a ``finally``: when the machine ends in this wait, its record is what the post-mortem reads.
+        self.clear_wait(self.machine.tasks[task])
 
     def set_wait(self, task: Task, terms: tuple[Term, ...], why: int, busy: bool, deadline_ns: int = 0) -> None:
         """Write a task's wait record: data in RAM, the edge of the wait-for graph."""
