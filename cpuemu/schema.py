@@ -313,7 +313,7 @@ def _c_struct(struct: type[View]) -> list[str]:
         suffix = f"[{word.count}]" if word.count > 1 else ""
         lines.append(f"    {ctype} {word.name}{suffix};")
         end = word.offset + word.size * word.count
-    if struct.SIZE > end:
+    if end < struct.SIZE:
         lines.append(f"    uint8_t _pad{end}[{struct.SIZE - end}];")
     lines.append("};")
     lines.append(f"typedef struct {name} {name};")

@@ -6,6 +6,7 @@ launcher dies, a finding is fatal) leaves the phases by ``Over`` and ends everyb
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ from cpuemu.coordinator.hands import PLATFORM_GENERATION, Hands
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
 from cpuemu.coordinator.outcome import Outcome
+from cpuemu.coordinator.power_on import remove_sockets
 from cpuemu.coordinator.processes import gone, start, status_text
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
@@ -60,12 +62,9 @@ class Over(Exception):
 
 def coordinator(orders: Orders, events: Sequence[Event], launcher: socket.socket, launcher_pid: int) -> None:
     """The process's main function: runs the machine, sends the outcome to the launcher."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher tells us
     outcome = Coordinator(orders, events, launcher, launcher_pid).run()
-    try:
+    with contextlib.suppress(OSError):  # the launcher may be gone: nobody is left to be told
         send(launcher, {"outcome": asdict(outcome)})
-    except OSError:
-        pass  # the launcher is gone: nobody is left to be told
     sys.stderr.flush()
 
 
@@ -331,7 +330,8 @@ class Coordinator:
         while self.hands.alive and not gone(self.zygote_fd):
             if now() > end and not killed:
                 killed = True
-                send(self.channel, {"kill": None})
+                with contextlib.suppress(OSError):  # the zygote is gone, and its CPUs with it
+                    send(self.channel, {"kill": None})
             self._drain_channel()
             if now() > end + 2_000_000_000:
                 return
@@ -350,21 +350,14 @@ class Coordinator:
                     self.hands.alive.pop(message["exit"][0], None)
 
     def _dismiss_zygote(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             send(self.channel, {"quit": True})
-        except OSError:
-            pass
         poller = select.poll()
         poller.register(self.zygote_fd, select.POLLIN)
         if not poller.poll(2000):
             os.kill(self.zygote, signal.SIGKILL)
             poller.poll(1000)
-        try:
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(self.zygote, 0)
-        except ChildProcessError:
-            pass
-        if not gone(self.launcher_fd):
-            return
-        from cpuemu.coordinator.power_on import remove_sockets
-
-        remove_sockets(Path(self.orders.socket_dir))
+        if gone(self.launcher_fd):
+            remove_sockets(Path(self.orders.socket_dir))

@@ -26,7 +26,7 @@ from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
 from cpuemu.coordinator.processes import adopt_orphans, kill, start
 from cpuemu.coordinator.zygote import receive, send
-from cpuemu.layout import LINE_END, Counter, Mask, MachineState
+from cpuemu.layout import LINE_END, Counter, MachineState, Mask
 
 LOOK_MS = 200
 REAP_LIMIT_S = 4.0

@@ -92,7 +92,7 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
     """Read findings, audit every page, sum counters and histograms, and decide the word."""
     findings = findings_of(machine)
     torn = outcome.detail if outcome.kind in ("cpu-died", "zygote-died", "coordinator-died", "disk-full", "defect") else None
-    if torn is None and outcome.kind in ("failed", "hung") or any(each.severity == "fatal" for each in findings):
+    if (torn is None and outcome.kind in ("failed", "hung")) or any(each.severity == "fatal" for each in findings):
         torn = torn or "the machine's stop in the middle of its work"
     pages = audit(machine, mapping, torn)
     findings += [Finding("page-conservation", sentence) for sentence in pages.findings]

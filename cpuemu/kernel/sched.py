@@ -27,8 +27,8 @@ from cpuemu.kernel.spinlock import raw_spin_lock, raw_spin_unlock
 from cpuemu.layout import (
     NOBODY,
     Counter,
-    Mask,
     MachineState,
+    Mask,
     Preempt,
     Program,
     SchedClass,

@@ -91,7 +91,7 @@ def from_plain(data: dict[str, object]) -> Workload:
     """The reverse.  Raises KeyError, TypeError or ValueError on data of another shape."""
     from typing import Any, cast
 
-    content = cast(dict[str, Any], data)
+    content = cast("dict[str, Any]", data)
     zones = [ZoneSpec(**{**zone, "wmark": tuple(zone["wmark"]), "lowmem_reserve": tuple(zone["lowmem_reserve"])})
              for zone in content["zones"]]  # fmt: skip
     return Workload(

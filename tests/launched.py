@@ -1,0 +1,116 @@
+"""One run of the real command in a test: its processes, its RAM, its verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cpuemu.arch.ram import RamFile, open_ram
+from cpuemu.layout import MachineState
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def children(pid: int) -> list[int]:
+    """The living children of a process (zombies too)."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def title_of(pid: int) -> str:
+    """What ps shows as its arguments."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait for something to become true; its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+class Launched:
+    """``cpuemu launch --json`` under way."""
+
+    def __init__(self, run_dir: Path, options: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.run_dir = run_dir
+        command = [sys.executable, "-m", "cpuemu", "launch", "--json", "--run-dir", str(run_dir), *options]
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, "PYTHONPATH": path, **environment})
+        self._image: RamFile | None = None
+
+    # --- while it runs -------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> RamFile:
+        """The machine's RAM, as soon as it is there."""
+        if self._image is None:
+            def opened() -> RamFile | None:
+                assert self.process.poll() is None, self.process.communicate()
+                try:
+                    return open_ram(self.run_dir)
+                except (OSError, ValueError):
+                    return None  # not made yet, or not finished
+
+            self._image = wait_for(opened, 20, "RAM")
+        return self._image
+
+    def running(self) -> Launched:
+        """Wait until every CPU is up and the workload runs."""
+        header = self.image.machine.header
+        wait_for(lambda: header.state >= MachineState.RUNNING, 30, "the machine runs")
+        assert header.state == MachineState.RUNNING
+        return self
+
+    def pid(self, role: str) -> int:
+        """A process of the tree by role: launcher, coordinator, zygote, "cpu 3"."""
+        if role == "launcher":
+            return self.process.pid
+        return next(pid for pid, title in self.tree() if title.startswith(f"cpuemu {role}"))
+
+    def tree(self) -> list[tuple[int, str]]:
+        """All descendants of the launcher with their titles."""
+        found, waiting = [], [self.process.pid]
+        while waiting:
+            for pid in children(waiting.pop()):
+                found.append((pid, title_of(pid)))
+                waiting.append(pid)
+        return found
+
+    def kill(self, role: str, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid(role), number)
+
+    # --- afterwards ----------------------------------------------------------------------------------------
+
+    def end(self, seconds: float = 30.0) -> tuple[int, dict[str, Any]]:
+        """Wait for the command; its exit code and what --json printed."""
+        out, self.errors = self.process.communicate(timeout=seconds)
+        return self.process.returncode, json.loads(out) if out else {}
+
+    @property
+    def log(self) -> str:
+        """What the machine's own processes said."""
+        path = self.run_dir / "stderr.log"
+        return path.read_text() if path.exists() else ""
