@@ -373,7 +373,7 @@ class Cpu(View, align=64):
     host_stopped = u32("coordinator", "1 while the process is stopped by the host")
     exit_status = i32("coordinator", "of a process that ended")
     last_words = text(256, "the CPU", "what a process that ended by a defect of ours said")
-    nr_attached = u32("rq lock", "fair tasks runnable here or asleep in the kernel here: they have a stack in this process")
+    nr_attached = u32("rq lock", "fair tasks runnable, or asleep in the kernel, here: their stack is in this process")
 
 
 class Task(View, align=64):
@@ -904,3 +904,8 @@ def name_of(machine: Machine, address: Address) -> str:
                 return f"{label}.{word.name}{part}"
         return label
     return f"RAM+{offset:#x}"
+
+
+def name_in(kind: type[enum.IntEnum], value: int) -> str:
+    """The name of a value found in RAM; one that has none is shown as a number."""
+    return next((member.name for member in kind if member == value), str(value))

@@ -326,7 +326,8 @@ def _c_struct(struct: type[View]) -> list[str]:
 def cython_declarations(regions: tuple[Region, ...], constants: tuple[type[enum.IntEnum], ...],
                         defines: Mapping[str, int]) -> str:
     """The same again for Cython: what ``core`` includes."""
-    lines = ["# Generated from cpuemu/layout.py by setup.py; not edited by hand.", "from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t",
+    types = ", ".join(f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64))
+    lines = ["# Generated from cpuemu/layout.py by setup.py; not edited by hand.", f"from libc.stdint cimport {types}",
              'cdef extern from "layout.h" nogil:']
     lines += [f"    const long long {name}" for name in defines]
     for constant in constants:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import select
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import zmq
@@ -61,7 +61,7 @@ class Apic:
         socket.setsockopt(zmq.ROUTING_ID, routing_id(who, generation))
         if who < machine.dims.cpus:
             socket.bind("ipc://" + socket_path(directory, who, generation))
-        self.fd: int = socket.getsockopt(zmq.FD)
+        self.fd = int(socket.getsockopt(zmq.FD))
 
     # --- sending -------------------------------------------------------------------------------------------
 
@@ -81,16 +81,17 @@ class Apic:
             self.core.trace(Event.IPI_RAISE, cpu, vector, ticket & 0xFFFFFFFF, ticket >> 32)
             self.core.count(Counter.IPI_SENT)
         if not self.machine.header.ipi_disabled:
-            self._transmit(cpu, FRAME.pack(vector, self.who, self.generation, target.generation & 0xFFFF, ticket), abandon)
+            frame = FRAME.pack(vector, self.who, self.generation, target.generation & 0xFFFF, ticket)
+            self._transmit(cpu, frame, abandon)
         return True
 
-    def send_mask(self, mask: Sequence[int], vector: Vector, abandon: Callable[[], bool] = lambda: False) -> bool:
+    def send_mask(self, mask: Iterable[int], vector: Vector, abandon: Callable[[], bool] = lambda: False) -> bool:
         """Raise ``vector`` on every CPU whose bit is set in ``mask``, which is read here and now.
 
         False on an empty mask: x86 warns of it (default_send_IPI_mask_logical: "empty IPI mask").
         """
         empty = True
-        for index, word in enumerate(list(mask)):
+        for index, word in enumerate(mask):
             while word:
                 bit = word & -word
                 word ^= bit
@@ -147,14 +148,14 @@ class Apic:
 
     def arrived(self) -> bool:
         """Whether ZeroMQ has a frame.  Its descriptor is edge-triggered: this is asked before every sleep."""
-        return bool(self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+        return bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def collect(self) -> None:
         """Take in every frame that has arrived.  A frame to or from an earlier life is dropped and counted."""
         socket = self.socket
-        while socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             socket.recv(zmq.NOBLOCK)
-            vector, source, source_life, life, ticket = FRAME.unpack(socket.recv(zmq.NOBLOCK))
+            vector, source, _, life, ticket = FRAME.unpack(socket.recv(zmq.NOBLOCK))
             if life != self.generation & 0xFFFF:
                 self._stale()
                 continue

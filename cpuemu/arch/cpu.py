@@ -180,7 +180,8 @@ class Cpu:
         """
         self.point(why, word, Kind.READ)
         task = self.me.current
-        self.set_wait(self.machine.tasks[task], (Term(word, op, value), *others), why, busy=True, deadline_ns=deadline_ns)
+        terms = (Term(word, op, value), *others)
+        self.set_wait(self.machine.tasks[task], terms, why, busy=True, deadline_ns=deadline_ns)
         self.gate.wait(self, task)
         # Not in a ``finally``: when the machine ends in this wait, its record is what the post-mortem reads.
         self.clear_wait(self.machine.tasks[task])
@@ -205,7 +206,7 @@ class Cpu:
         frame = sys._getframe(2)
         while frame is not None and len(frames) < 14:
             module = frame.f_globals.get("__name__", "")
-            if module.startswith("cpuemu.kernel") or module.startswith("cpuemu.policies"):
+            if module.startswith(("cpuemu.kernel", "cpuemu.policies")):
                 frames.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
             frame = frame.f_back  # type: ignore[assignment]
         return " < ".join(frames)

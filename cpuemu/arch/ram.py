@@ -84,7 +84,8 @@ def open_rings(directory: Path) -> RingFile:
     """Map the rings of an existing machine, writable."""
     mapping = _map(directory / RINGS_NAME)
     accessor = Ram(mapping)
-    sizes = (RingHeader(accessor, ring_header(0, Ring.PAGES)).size, RingHeader(accessor, ring_header(0, Ring.SLOW)).size)
+    pages, slow = (RingHeader(accessor, ring_header(0, ring)).size for ring in (Ring.PAGES, Ring.SLOW))
+    sizes = (pages, slow)
     cpus = next(cpus for cpus in range(1, NR_CPUS + 1) if ring_file_size(cpus, sizes) == len(mapping))
     return RingFile(mapping, sizes, cpus)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import remove_sockets
-from cpuemu.coordinator.processes import gone, start, status_text
+from cpuemu.coordinator.processes import gone, kill, start, status_text
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
 from cpuemu.core import now
@@ -355,7 +354,7 @@ class Coordinator:
         poller = select.poll()
         poller.register(self.zygote_fd, select.POLLIN)
         if not poller.poll(2000):
-            os.kill(self.zygote, signal.SIGKILL)
+            kill(self.zygote)
             poller.poll(1000)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.zygote, 0)

@@ -26,7 +26,7 @@ from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
 from cpuemu.coordinator.processes import adopt_orphans, kill, start
 from cpuemu.coordinator.zygote import receive, send
-from cpuemu.layout import LINE_END, Counter, MachineState, Mask
+from cpuemu.layout import LINE_END, Counter, MachineState, Mask, name_in
 
 LOOK_MS = 200
 REAP_LIMIT_S = 4.0
@@ -157,7 +157,7 @@ def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
         note = f"host-stopped: cpu {', '.join(map(str, stopped))}"
     state = header.state
     return Progress(
-        seconds=seconds, phase=MachineState(state).name.lower() if state in iter(MachineState) else "?",
+        seconds=seconds, phase=name_in(MachineState, state).lower(),
         done=total if least == LINE_END else min(least, total), total=total,
         online=sum(bits.bit_count() for bits in machine.cpumasks[Mask.ONLINE].bits), cpus=machine.dims.cpus,
         allocs=counters[0], frees=counters[1], ipis=counters[2], hotplug=hotplug, note=note,

@@ -24,6 +24,7 @@ from cpuemu.layout import (
     Machine,
     Mask,
     Severity,
+    name_in,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def findings_of(machine: Machine) -> list[Finding]:
         task = entry.task
         found.append(Finding(
             rule=entry.rule[: known.start()] if known else entry.rule, message=entry.message,
-            severity=Severity(entry.severity).name.lower() if entry.severity in iter(Severity) else "fatal",
+            severity=name_in(Severity, entry.severity).lower(),
             cpu=None if entry.cpu == NOBODY else entry.cpu,
             task=machine.tasks[task].comm if task < machine.dims.tasks else None, stack=entry.stack,
             seconds=max(0, entry.time_ns - machine.header.boot_ns) / 1e9, known=known[1] if known else None,

@@ -26,7 +26,8 @@ _warned: set[tuple[str, str]] = set()
 
 def report(cpu: Cpu, severity: Severity, rule: str, message: str, known: str = "") -> None:
     """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff)."""
-    number = write_finding(cpu.ram, cpu.machine, severity, rule, message, cpu.number, cpu.me.current, cpu.backtrace(), known)
+    number = write_finding(cpu.ram, cpu.machine, severity, rule, message, cpu.number, cpu.me.current,
+                           cpu.backtrace(), known)
     cpu.core.trace(Event.CPUEMU_FINDING, number)
     if severity >= Severity.FATAL:
         ring_all(cpu)

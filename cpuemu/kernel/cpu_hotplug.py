@@ -5,7 +5,8 @@ Writers:       masks as cpumask.py says; the hotplug words by the control task u
 Steps:         those of the functions called; each row is one message from the coordinator.
 Not modelled:  CPU 0 refuses to go, as on x86.  Tasks asleep inside the kernel stay with their process, so an
                offline waits (bounded, -EBUSY after it) until the leaving CPU has none: row ``wait_empty``, which
-               v3.2 does not have (nor ``wait_running``).  From CPU_DOWN_PREPARE on, tasks leave the CPU at return to user mode.
+               v3.2 does not have (nor ``wait_running``).  From CPU_DOWN_PREPARE on, tasks leave the CPU at return
+               to user mode.
 
 The rows are the table of the operation.  The coordinator walks it: a row is run by the kernel (the control task on
 CPU 0, at the coordinator's interrupt) or by the coordinator itself, the hands outside the machine.  A row that

@@ -71,7 +71,8 @@ def _zones(machine: Machine, zones: Sequence[ZoneSpec], cpus: int) -> None:
     for index, spec in enumerate(zones):
         zone = machine.zones[index]
         zone.name = spec.name
-        zone.start_pfn, zone.spanned, zone.present, zone.managed = spec.start_pfn, spec.spanned, spec.present, spec.managed
+        zone.start_pfn, zone.spanned = spec.start_pfn, spec.spanned
+        zone.present, zone.managed = spec.present, spec.managed
         for number, pages in enumerate(spec.wmark):
             zone.wmark[number] = pages
         for number, pages in enumerate(spec.lowmem_reserve):
@@ -96,7 +97,8 @@ def _holes(zone: ZoneSpec, busy: Sequence[Block]) -> list[tuple[int, int]]:
     return holes
 
 
-def _records(machine: Machine, mapping: mmap.mmap, index: int, zone: ZoneSpec, holes: Sequence[tuple[int, int]]) -> None:
+def _records(machine: Machine, mapping: mmap.mmap, index: int, zone: ZoneSpec,
+             holes: Sequence[tuple[int, int]]) -> None:
     def record(state: PageState) -> bytes:
         return bytes((state, 0, MigrateType.MOVABLE, index)) + b"\xff" * (Page.SIZE - 4)
 

@@ -39,7 +39,8 @@ def mutex_lock(cpu: Cpu, lock: int, where: int) -> None:
 
 def mutex_unlock(cpu: Cpu, lock: int) -> None:
     record = cpu.machine.locks[lock]
-    BUG_ON(cpu, record.word != cpu.me.current + 1, "mutex-not-owner", f"{record.name} unlocked by a task that does not own it")
+    BUG_ON(cpu, record.word != cpu.me.current + 1, "mutex-not-owner",
+           f"{record.name} unlocked by a task that does not own it")
     record.holder = 0
     cpu.ram.xchg(record.addr(Lock.word), 0)
     wake(cpu, record.addr(Lock.word))

@@ -40,7 +40,8 @@ def out_of_memory(cpu: Cpu) -> None:
         if score > points:
             chosen, points = task, score
     if chosen is None:
-        report(cpu, Severity.FATAL, "oom-nothing-to-kill", "Kernel panic - not syncing: Out of memory and no killable processes")
+        report(cpu, Severity.FATAL, "oom-nothing-to-kill",
+               "Kernel panic - not syncing: Out of memory and no killable processes")
         return
     cpu.core.trace(Event.MARK_VICTIM, chosen.index)
     cpu.core.count(Counter.OOM)

@@ -164,7 +164,9 @@ class _Walk:
             self.found(f"{label}: its head's previous is {self._node(self.prevs[head])}, its last {self._node(before)}")
 
     def _node(self, index: int) -> str:
-        return f"page {index:#x}" if index < self.nr_pages else "the list head" if index < len(self.nexts) else f"{index:#x}"
+        if index < self.nr_pages:
+            return f"page {index:#x}"
+        return "the list head" if index < len(self.nexts) else f"{index:#x}"
 
     # --- the pages -----------------------------------------------------------------------------------------
 
@@ -248,8 +250,8 @@ class _Walk:
     def _sums(self, zone: int) -> None:
         counted = self.result.zones[zone]
         if counted.lost:
-            self.found(f"zone {counted.name}: {counted.buddy} buddy + {counted.pcp} pcp + {counted.allocated} allocated "
-                       f"= {counted.managed - counted.lost}, of {counted.managed} managed: "
+            self.found(f"zone {counted.name}: {counted.buddy} buddy + {counted.pcp} pcp + {counted.allocated} "
+                       f"allocated = {counted.managed - counted.lost}, of {counted.managed} managed: "
                        f"{abs(counted.lost)} pages {'lost' if counted.lost > 0 else 'too many'}")
         check_free_pages(self.machine, zone, counted.buddy, "the free blocks hold", self.result)
 

@@ -40,6 +40,7 @@ from cpuemu.layout import (
     Vector,
     single_queue_lock,
 )
+from cpuemu.layout import Cpu as CpuWords
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
     cpu.core.trace(Event.CSD_QUEUE_CPU, target, P_SINGLE_SEND, csd.func, csd.index)
     spin_unlock_irqrestore(cpu, lock, flags)
     if empty:
-        cpu.point(P_SINGLE_SEND, cpu.machine.cpus[target].addr(type(cpu.me).pending, Vector.CALL_FUNCTION_SINGLE), Kind.WRITE)
+        pending = cpu.machine.cpus[target].addr(CpuWords.pending, Vector.CALL_FUNCTION_SINGLE)
+        cpu.point(P_SINGLE_SEND, pending, Kind.WRITE)
         cpu.apic.send(target, Vector.CALL_FUNCTION_SINGLE, cpu.off)
     if wait:
         csd_lock_wait(cpu, csd.addr(Csd.flags))
@@ -200,8 +202,8 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
     spin_unlock_irqrestore(cpu, LOCK_CALL_FUNCTION, flags)
     cpu.point(P_MANY_SEND, data.addr(CallFunctionData.cpumask), Kind.READ)
     sent = cpu.apic.send_mask(data.cpumask, Vector.CALL_FUNCTION, cpu.off)
-    WARN_ON_ONCE(cpu, not sent, "empty-ipi-mask", "empty IPI mask: every receiver had run the call before the interrupt was sent",
-                 known="13b")
+    WARN_ON_ONCE(cpu, not sent, "empty-ipi-mask",
+                 "empty IPI mask: every receiver had run the call before the interrupt was sent", known="13b")
     if wait:
         csd_lock_wait(cpu, data.addr(CallFunctionData.flags))
 

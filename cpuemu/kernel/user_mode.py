@@ -184,7 +184,7 @@ def _spill(cpu: Cpu, task: Task) -> bool:
     return False
 
 
-ACTIONS = {
+ACTIONS: dict[int, Callable[[Cpu, Task], bool]] = {
     Reason.KERNEL: _kernel,
     Reason.WAIT: _wait_for_slot,
     Reason.WINDOW: _wait_for_window,

@@ -106,8 +106,8 @@ class WaitGraph(Look):
         holder: Node = ("irq", owner.index) if owner.hardirq else ("task", owner.current)
         died = ", whose process died" if owner.state == CpuState.DEAD else self.host(owner)
         yield Edge(node, holder, "lock", lock.name, where, lock.since_ns,
-                   f"cpu {number} ({self.comm(cpu.current)}) spins in {where} for {lock.name}: cpu {owner.index} holds it "
-                   f"since {self.ago(lock.since_ns)}, taken in {self.site(lock.site)}{died}")
+                   f"cpu {number} ({self.comm(cpu.current)}) spins in {where} for {lock.name}: cpu {owner.index} holds "
+                   f"it since {self.ago(lock.since_ns)}, taken in {self.site(lock.site)}{died}")
 
     def _takes_no_interrupt(self, number: int) -> Iterator[Edge]:
         cpu = self.machine.cpus[number]
@@ -120,7 +120,8 @@ class WaitGraph(Look):
                        f"cpu {number} is in an interrupt handler, last seen at {where}{self.host(cpu)}")
         elif cpu.irqs_off or cpu.lock_wait:
             yield Edge(node, ("task", cpu.current), "irqs", f"cpus[{number}].irqs_off", where, since,
-                       f"cpu {number} has interrupts off in {self.comm(cpu.current)}, last seen at {where}{self.host(cpu)}")
+                       f"cpu {number} has interrupts off in {self.comm(cpu.current)}, last seen at {where}"
+                       f"{self.host(cpu)}")
         else:
             yield from self._frames(node, cpu)
 
@@ -141,7 +142,8 @@ class WaitGraph(Look):
         name = Preempt(model).name if model in (0, 1, 2) else str(model)
         preemptible, since, state = False, 0, ""
         if running is not None:
-            preemptible = running.sched_class == SchedClass.IDLE or running.program == Program.IDLE or not running.in_kernel or (
+            idle = running.sched_class == SchedClass.IDLE or running.program == Program.IDLE
+            preemptible = idle or not running.in_kernel or (
                 model == Preempt.FULL and not (running.preempt_count or cpu.irqs_off or cpu.hardirq)
                 and running.sched_class == SchedClass.FAIR)
             since = running.wait_ns if running.nterms else 0
@@ -149,8 +151,8 @@ class WaitGraph(Look):
                      f"{'off' if cpu.irqs_off else 'on'}, {'kernel' if running.in_kernel else 'user'} mode")
         long = f" for {self.ago(since)}" if since else ""
         return Edge(node, ("task", cpu.current), "scheduler", f"cpus[{cpu.index}].current", "schedule", since,
-                    f"{self.node(node)} is runnable on cpu {cpu.index} but task {self.comm(cpu.current)} has not called "
-                    f"schedule(){long} and the model is PREEMPT_{name} ({state}){self.host(cpu)}", firm=not preemptible)
+                    f"{self.node(node)} is runnable on cpu {cpu.index} but task {self.comm(cpu.current)} has not "
+                    f"called schedule(){long} and the model is PREEMPT_{name} ({state}){self.host(cpu)}", firm=not preemptible)
 
     # --- wait records --------------------------------------------------------------------------------------
 

@@ -42,7 +42,9 @@ class Look:
 
     def node(self, node: Node) -> str:
         kind, number = node
-        return self.comm(number) if kind == "task" else f"cpu {number}" if kind == "cpu" else f"cpu {number}'s interrupt"
+        if kind == "task":
+            return self.comm(number)
+        return f"cpu {number}" if kind == "cpu" else f"cpu {number}'s interrupt"
 
     def place(self, address: Address) -> tuple[str, int, str, int]:
         """Region, element, word, and element of an array word, of an address; empty names for no word."""

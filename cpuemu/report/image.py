@@ -29,6 +29,7 @@ from cpuemu.layout import (
     MachineState,
     Task,
     dimensions_of,
+    name_in,
     place_machine,
 )
 
@@ -93,8 +94,7 @@ class Image:
         return function_name(number)
 
     def state_name(self) -> str:
-        state = self.machine.header.state
-        return MachineState(state).name if state in iter(MachineState) else f"state {state}"
+        return name_in(MachineState, self.machine.header.state)
 
 
 def open_image(directory: Path) -> Image:

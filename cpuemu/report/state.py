@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cpuemu.kernel.hung_task import explain
 from cpuemu.kernel.page_audit import audit
-from cpuemu.layout import NOBODY, Cpu, CpuState, Machine, Mask, StopState, TaskState
+from cpuemu.layout import NOBODY, Cpu, CpuState, Machine, Mask, StopState, TaskState, name_in
 from cpuemu.report.image import Image
 
 
@@ -67,7 +67,7 @@ def _ranges(numbers: list[int]) -> str:
 def _cpus(image: Image) -> Iterator[str]:
     yield "CPU  state     gen pid      current          irqs depth resched run pcp    pending           last point"
     for cpu in image.machine.cpus:
-        state = CpuState(cpu.state).name if cpu.state in iter(CpuState) else str(cpu.state)
+        state = name_in(CpuState, cpu.state)
         pcp = sum(image.machine.pcp(cpu.index, zone).count for zone in range(image.machine.dims.zones))
         yield (f"{cpu.index:>3}  {state:<9} {cpu.generation:>3} {cpu.pid:<8} {image.comm(cpu.current):<16} "
                f"{'off ' if cpu.irqs_off else 'on  '} {cpu.hardirq:>5} {cpu.need_resched:>7} {cpu.nr_running:>3} {pcp:>6} "
@@ -118,7 +118,7 @@ def _calls(image: Image) -> Iterator[str]:
 def _hotplug(machine: Machine) -> Iterator[str]:
     hotplug, barrier = machine.hotplug, machine.stop_machine
     if hotplug.busy:
-        state = StopState(barrier.state).name if barrier.state in iter(StopState) else str(barrier.state)
+        state = name_in(StopState, barrier.state)
         yield (f"hotplug: cpu {hotplug.cpu} {'coming online' if hotplug.up else 'going offline'}, row {hotplug.request >> 32 & 0xFF}, "
                f"{'answered' if hotplug.answer == hotplug.request & 0xFFFFFFFF else 'not answered yet'}; stop_machine {state}, "
                f"{barrier.thread_ack} acknowledgements missing")
@@ -129,5 +129,5 @@ def _tasks(image: Image) -> Iterator[str]:
     for task in image.machine.tasks:
         if task.state == TaskState.UNUSED:
             continue
-        state = TaskState(task.state).name if task.state in iter(TaskState) else str(task.state)
+        state = name_in(TaskState, task.state)
         yield f"{task.index:>4} {task.comm:<15} {state:<15} {task.cpu:>3} {task.rss:<8} {task.position:<10} {task.stack}"
