@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cpuemu.schema import View, array, u32, u64
 
@@ -99,6 +99,7 @@ class Names:
     function: Callable[[int], str]
     comm: Callable[[int], str]
     gfp: Callable[[int], str]
+    pid: Callable[[int], int]
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,10 @@ class EventType:
     args: tuple[str, str, str, str]
     text: Callable[[int, int, int, int, Names], str]
 
-    @property
-    def name(self) -> str:
-        return self.event.name.lower()
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.event.name.lower())
 
 
 def target_mask(cpu: int) -> str:
@@ -162,19 +164,19 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f" cpu: {a:04d}  state: {b:3d} step: {c:3d} ret: {_signed(d)}"),
     EventType(Event.SCHED_SWITCH, Ring.SLOW, ("prev", "prev_state", "next", ""),
               lambda a, b, c, d, n: (
-                  f"prev_comm={n.comm(a)} prev_pid={a} prev_prio=120 prev_state={'?RSD X'[min(b, 5)]} ==> "
-                  f"next_comm={n.comm(c)} next_pid={c} next_prio=120")),
+                  f"prev_comm={n.comm(a)} prev_pid={n.pid(a)} prev_prio=120 prev_state={'?RSDXR'[min(b, 5)]} ==> "
+                  f"next_comm={n.comm(c)} next_pid={n.pid(c)} next_prio=120")),
     EventType(Event.SCHED_WAKEUP, Ring.SLOW, ("task", "target_cpu", "", ""),
-              lambda a, b, c, d, n: f"comm={n.comm(a)} pid={a} prio=120 target_cpu={b:03d}"),
+              lambda a, b, c, d, n: f"comm={n.comm(a)} pid={n.pid(a)} prio=120 target_cpu={b:03d}"),
     EventType(Event.SCHED_MIGRATE_TASK, Ring.SLOW, ("task", "orig_cpu", "dest_cpu", ""),
-              lambda a, b, c, d, n: f"comm={n.comm(a)} pid={a} prio=120 orig_cpu={b} dest_cpu={c}"),
+              lambda a, b, c, d, n: f"comm={n.comm(a)} pid={n.pid(a)} prio=120 orig_cpu={b} dest_cpu={c}"),
     EventType(Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN, Ring.SLOW, ("order", "gfp_flags", "", ""),
               lambda a, b, c, d, n: f"order={a} gfp_flags={n.gfp(b)}"),
     EventType(Event.MM_VMSCAN_DIRECT_RECLAIM_END, Ring.SLOW, ("nr_reclaimed", "", "", ""),
               lambda a, b, c, d, n: f"nr_reclaimed={a}"),
     EventType(Event.MM_VMSCAN_WAKEUP_KSWAPD, Ring.SLOW, ("nid", "order", "gfp_flags", ""),
               lambda a, b, c, d, n: f"nid={a} order={b} gfp_flags={n.gfp(c)}"),
-    EventType(Event.MARK_VICTIM, Ring.SLOW, ("pid", "", "", ""), lambda a, b, c, d, n: f"pid={a}"),
+    EventType(Event.MARK_VICTIM, Ring.SLOW, ("pid", "", "", ""), lambda a, b, c, d, n: f"pid={n.pid(a)}"),
     EventType(Event.CPUEMU_DRAIN_ALL_BEGIN, Ring.SLOW, ("policy", "", "", ""), lambda a, b, c, d, n: ""),
     EventType(Event.CPUEMU_DRAIN_ALL_END, Ring.SLOW, ("microseconds", "", "", ""), lambda a, b, c, d, n: f"usecs={a}"),
     EventType(Event.CPUEMU_STOP_STATE, Ring.SLOW, ("state", "acks left", "", ""),
@@ -193,6 +195,19 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(Event.CPUEMU_PAGE_HELD, Ring.PAGES, ("pfn", "order", "owner", ""),
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
 )  # fmt: skip
+
+SINCE: dict[Event, str] = {
+    Event.MM_PAGE_ALLOC: "2.6.32", Event.MM_PAGE_FREE: "3.3 (2.6.32: mm_page_free_direct)",
+    Event.MM_PAGE_ALLOC_ZONE_LOCKED: "2.6.32", Event.MM_PAGE_PCPU_DRAIN: "2.6.32",
+    Event.MM_PAGE_ALLOC_EXTFRAG: "2.6.32",
+    Event.IPI_RAISE: "3.17", Event.IPI_ENTRY: "3.17", Event.IPI_EXIT: "3.17",
+    Event.CSD_QUEUE_CPU: "6.5", Event.CSD_FUNCTION_ENTRY: "6.5", Event.CSD_FUNCTION_EXIT: "6.5",
+    Event.CPUHP_ENTER: "4.6", Event.CPUHP_EXIT: "4.6",
+    Event.SCHED_SWITCH: "2.6.30", Event.SCHED_WAKEUP: "2.6.30", Event.SCHED_MIGRATE_TASK: "2.6.30",
+    Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN: "2.6.36", Event.MM_VMSCAN_DIRECT_RECLAIM_END: "2.6.36",
+    Event.MM_VMSCAN_WAKEUP_KSWAPD: "2.6.36", Event.MARK_VICTIM: "4.13",
+}  # fmt: skip
+"""The first release of Linux that has an event of this name.  The text is that of a recent one (6.12)."""
 
 BY_ID: dict[int, EventType] = {int(each.event): each for each in EVENT_TYPES}
 BY_NAME: dict[str, EventType] = {each.name: each for each in EVENT_TYPES}

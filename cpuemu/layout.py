@@ -627,7 +627,7 @@ class Pair(View, align=8):
 class Histogram(View, align=64):
     """Latencies of one kind on one CPU."""
 
-    n = u64("the CPU", "measurements")
+    n = u64("the CPU; of offline and online: coordinator", "measurements")
     total_ns = u64("the CPU", "their sum")
     max_ns = u64("the CPU", "the largest")
     buckets = array("u32", HISTOGRAM_BUCKETS, "the CPU", "log-linear counts")

@@ -1,4 +1,4 @@
-"""What every test that starts a machine shares: a place of its own for sockets, and a check that nothing stays behind."""
+"""What tests that start a machine share: a place of its own for sockets, and a check that nothing stays behind."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def launch(sockets: Path, tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     before = set(children(os.getpid()))
     started: list[Launched] = []
 
-    def start(*options: str, **environment: str) -> Launched:
-        run = Launched(tmp_path / f"run{len(started)}", options, {"TMPDIR": str(sockets), **environment})
+    def start(*options: str, json: bool = True, largest_file: int | None = None, **environment: str) -> Launched:
+        environment = {"TMPDIR": str(sockets), **environment}
+        run = Launched(tmp_path / f"run{len(started)}", options, environment, json, largest_file)
         started.append(run)
         return run
 

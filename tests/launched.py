@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -51,14 +53,18 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 class Launched:
-    """``cpuemu launch --json`` under way."""
+    """``cpuemu launch`` under way; ``--json`` unless told otherwise."""
 
-    def __init__(self, run_dir: Path, options: tuple[str, ...], environment: dict[str, str]) -> None:
-        self.run_dir = run_dir
-        command = [sys.executable, "-m", "cpuemu", "launch", "--json", "--run-dir", str(run_dir), *options]
+    def __init__(self, run_dir: Path, options: tuple[str, ...], environment: dict[str, str], as_json: bool = True,
+                 largest_file: int | None = None) -> None:
+        self.run_dir, self.json = run_dir, as_json
+        command = [sys.executable, "-m", "cpuemu", "launch", "--run-dir", str(run_dir), *options]
+        command += ["--json"] * as_json
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env={**os.environ, "PYTHONPATH": path, **environment})
+                                        env={**os.environ, "PYTHONPATH": path, **environment},
+                                        preexec_fn=(lambda: resource.setrlimit(
+                                            resource.RLIMIT_FSIZE, (largest_file or 0,) * 2)) if largest_file else None)
         self._image: RamFile | None = None
 
     # --- while it runs -------------------------------------------------------------------------------------
@@ -102,12 +108,18 @@ class Launched:
     def kill(self, role: str, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid(role), number)
 
+    @staticmethod
+    def signal(pid: int, number: int) -> None:
+        """To a process that may be gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
     # --- afterwards ----------------------------------------------------------------------------------------
 
     def end(self, seconds: float = 30.0) -> tuple[int, dict[str, Any]]:
         """Wait for the command; its exit code and what --json printed."""
-        out, self.errors = self.process.communicate(timeout=seconds)
-        return self.process.returncode, json.loads(out) if out else {}
+        self.output, self.errors = self.process.communicate(timeout=seconds)
+        return self.process.returncode, json.loads(self.output) if self.json and self.output else {}
 
     @property
     def log(self) -> str:

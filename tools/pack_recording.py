@@ -9,8 +9,7 @@ import argparse
 from pathlib import Path
 
 from cpuemu.workloads.package import dump
-from cpuemu.workloads.replay import compile_file, from_compiled
-from cpuemu.workloads.zoneinfo import read_zoneinfo
+from cpuemu.workloads.replay import from_files
 
 
 def main() -> None:
@@ -19,7 +18,8 @@ def main() -> None:
     parser.add_argument("--zoneinfo", type=Path, required=True, help="/proc/zoneinfo from before the recording")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    workload = from_compiled(options.output.stem, compile_file(options.trace), read_zoneinfo(options.zoneinfo))
+    workload = from_files(options.trace, options.zoneinfo)
+    workload.name = options.output.stem
     options.output.write_bytes(dump(workload))
     print(f"{options.output}: {workload.lines} lines, {sum(each.count for each in workload.streams)} operations, "
           f"{len(workload.held)} blocks held, {len(workload.hotplug)} hotplug operations, "

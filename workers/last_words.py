@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -19,8 +20,6 @@ STATUS_DEFECT = 70
 
 def last_words(machine: Machine, number: int, generation: int, error: BaseException, bell: int) -> None:
     """A sentence with the place into RAM; the whole traceback to stderr.  The machine cannot go on."""
-    traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.flush()
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" at {frame[0].name}, {os.path.basename(frame[0].filename)}:{frame[0].lineno}" if frame else ""
     machine.cpus[number].last_words = f"cpu {number} gen {generation}: {type(error).__name__}: {error}{place}"
@@ -29,3 +28,6 @@ def last_words(machine: Machine, number: int, generation: int, error: BaseExcept
     header.frozen = 1
     header.state = MachineState.FAILED
     os.eventfd_write(bell, 1)
+    with contextlib.suppress(OSError):  # the disk may be full: what stands in RAM has its place there already
+        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.flush()

@@ -2,7 +2,7 @@
 
 Everything that is not decided by the code itself passes here: which CPU moves, which pending interrupt is
 taken, when a lock is got, how long a wait lasts, what time it is.  The gate of this file is the free-running
-one: all CPUs at once, real time, the lowest ticket first.  A controlled gate has the same five methods.
+one: all CPUs at once, real time, the lowest ticket first.  A controlled gate has the same six methods.
 
 Steps:         a point is declared *before* the access it names (site, word, kind), so that whoever decides
                knows what would come next.
@@ -43,6 +43,9 @@ class Gate(Protocol):
     def wait(self, cpu: Cpu, task: int) -> None:
         """Return when one of the task's terms holds or its deadline has passed; the CPU stays with the task."""
 
+    def idle(self, cpu: Cpu) -> None:
+        """Nothing to run: return when there may be, interrupts taken and timers run."""
+
     def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
         """Try to get a lock word for a bounded time; False: not yet."""
 
@@ -68,6 +71,11 @@ class FreeGate:
         while not cpu.core.terms_hold(task) and not (deadline and core.now() >= deadline):
             cpu.sleep(task)
             cpu.attend_all()
+
+    def idle(self, cpu: Cpu) -> None:
+        if not cpu.me.need_resched:
+            cpu.sleep(cpu.me.idle_task, idle=True)
+        cpu.attend_all()
 
     def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
         return cpu.core.spin_lock(lock, site, LOCK_WAIT_US)

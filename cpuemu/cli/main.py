@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from cpuemu import __version__
+from cpuemu.errors import UserError
 
 VERBS = {"launch": "cpuemu.cli.launch:launch"}
 SHORT = {"launch": "Run a machine: CPUs as processes, a recording or another workload, hotplug, a verdict."}
+USAGE_STATUS, DEFECT_STATUS, INTERRUPTED_STATUS = 2, 70, 130
 
 
 class Verbs(click.Group):
@@ -32,9 +35,11 @@ class Verbs(click.Group):
             formatter.write_dl([(name, SHORT[name]) for name in VERBS])
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Verbs, invoke_without_command=True,
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="cpuemu")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A multiprocessor that you can break on purpose.
 
     Every emulated CPU is a process.  The memory they share holds Linux's page allocator; their interrupts travel as
@@ -44,24 +49,33 @@ def cli() -> None:
     Examples:
       cpuemu launch --cpus 8                     replay a real kernel's recording, with its CPU hotplug
       cpuemu launch --workload storm --hotplug random --preempt full --seed 7
+      cpuemu launch --help                       all options, and what the exit codes mean
       trace-dump RUN_DIR --tail 50               what the machine did last
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point; exit code 2 with one sentence for what the person did wrong."""
-    from cpuemu.errors import UserError
+    """The entry point: one sentence and exit code 2 for what the person did wrong, 70 for what we did wrong."""
+    sys.exit(_status(arguments))
 
+
+def _status(arguments: Sequence[str] | None) -> int:
     try:
-        status = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except click.exceptions.Exit as done:
-        status = done.exit_code
+        status = cli.main(args=list(arguments) if arguments is not None else None, prog_name="cpuemu",
+                          standalone_mode=False)
     except click.Abort:
-        status = 130
-    except click.ClickException as error:
-        click.echo(f"cpuemu: {error.format_message()}", err=True)
-        status = 2
-    except UserError as error:
-        click.echo(f"cpuemu: {error}", err=True)
-        status = 2
-    sys.exit(status if isinstance(status, int) else 0)
+        return INTERRUPTED_STATUS
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "cpuemu"
+        click.echo(f"cpuemu: {error.format_message()} See: {where} --help", err=True)
+        return USAGE_STATUS
+    except (click.ClickException, UserError) as error:
+        click.echo(f"cpuemu: {error.format_message() if isinstance(error, click.ClickException) else error}", err=True)
+        return USAGE_STATUS
+    except Exception:
+        traceback.print_exc()
+        click.echo("cpuemu: this is a defect of cpuemu, not of what you asked for", err=True)
+        return DEFECT_STATUS
+    return status if isinstance(status, int) else 0

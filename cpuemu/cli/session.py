@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from cpuemu import __version__
-from cpuemu.cli.launch import parse_pace
+from cpuemu.arch.ram import RamFile
+from cpuemu.cli.options import parse_pace
 from cpuemu.cli.progress import Display
-from cpuemu.cli.summary import print_summary
 from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.coordinator import Orders
 from cpuemu.coordinator.hotplug_plan import plan_for
-from cpuemu.coordinator.launcher import run, save_configuration
-from cpuemu.coordinator.power_on import check_file_limit, create_machine, run_directory
-from cpuemu.coordinator.verdict import Verdict, judge, save
+from cpuemu.coordinator.launcher import run
+from cpuemu.coordinator.power_on import (
+    RunDirectory,
+    check_file_limit,
+    create_machine,
+    run_directory,
+    save_configuration,
+)
+from cpuemu.coordinator.verdict import HOST_ERROR, INTERRUPTED, Verdict, judge, save, unjudged
 from cpuemu.core import Core, now
 from cpuemu.errors import UserError
 from cpuemu.kernel.mm_init import check_memory, free_area_init, hold_at_boot
@@ -28,25 +33,58 @@ from cpuemu.profiles import POLICIES, PROFILES
 from cpuemu.workloads.base import Request, Workload, load
 
 DEFAULT_MEMORY = 256 << 20
+IDLE_SECONDS = 5.0
+"""How long a workload without tasks runs when nobody says."""
+
+
+@dataclass
+class Prepared:
+    """Everything that is known before anything is made."""
+
+    config: LaunchConfig
+    workload: Workload
+    zones: list[ZoneSpec]
+    started_ns: int
 
 
 def run_session(config: LaunchConfig) -> int:
-    """The exit code of the launch.  Raises UserError before anything was started."""
+    """The exit code of the launch.  Raises UserError, with nothing left behind, before anything was started."""
+    from cpuemu.cli.summary import show_verdict
+
+    verdict = _verdict_of(config)
+    show_verdict(config, verdict)
+    return verdict.exit_code
+
+
+def _verdict_of(config: LaunchConfig) -> Verdict:
+    try:
+        return _power_on(_prepare(config))
+    except UserError:
+        raise
+    except KeyboardInterrupt:
+        return unjudged(config, INTERRUPTED, "interrupted before the machine was on")
+    except Exception as error:
+        traceback.print_exc()
+        return unjudged(config, HOST_ERROR, f"a defect of cpuemu: {type(error).__name__}: {error}")
+
+
+def _prepare(config: LaunchConfig) -> Prepared:
+    """Read and check all that was asked for.  Raises UserError."""
     started = now() - _since_exec_ns()
     _check_names(config)
     check_file_limit(config.cpus)
-    workload = load(config.workload, Request(config.cpus, config.tasks, config.operations, config.window))
+    operations = 0 if config.seconds is not None and not config.until_done else None  # of a storm: until stopped
+    workload = load(config.workload, Request(config.cpus, config.tasks, operations, config.window))
     if not workload.tasks and config.seconds is None:
-        config.seconds = 5.0
-    if config.hotplug is None:
-        config.hotplug = "recorded" if workload.hotplug else "none"
+        config.seconds = IDLE_SECONDS
+    if config.hotplug == "recorded" and not workload.streams:
+        raise UserError(f"--hotplug recorded: --workload {config.workload} is no recording; "
+                        "give none, random[:SECONDS], or CPU numbers as in 1,3")
+    config.hotplug = config.hotplug or ("recorded" if workload.hotplug else "none")
     zones = _zones(config, workload)
     check_memory(zones, config.cpus)
-    run_dir = run_directory(config.run_dir)
-    config.run_dir = str(run_dir)
-    verdict = _run(config, workload, zones, run_dir, started)
-    _show(config, verdict)
-    return verdict.exit_code
+    workload.check(zones)
+    return Prepared(config, workload, zones, started)
 
 
 def _check_names(config: LaunchConfig) -> None:
@@ -66,15 +104,45 @@ def _zones(config: LaunchConfig, workload: Workload) -> list[ZoneSpec]:
     else:
         zones = workload.zones or zones_for(DEFAULT_MEMORY, config.cpus)
     if not zones or zones[-1].end_pfn > MAX_PAGES:
-        raise UserError(f"a machine has at most {MAX_PAGES >> 18} GiB of memory, and some")
+        what = f"--zoneinfo {config.zoneinfo}" if config.zoneinfo else "--memory"
+        raise UserError(f"{what}: a machine has at most {MAX_PAGES >> 18} GiB of memory, and some")
     return zones
 
 
-def _run(config: LaunchConfig, workload: Workload, zones: list[ZoneSpec], run_dir: Path, started: int) -> Verdict:
-    image = create_machine(run_dir, workload.dimensions(config.cpus, zones))
+def _power_on(prepared: Prepared) -> Verdict:
+    """Make the machine, run it, judge it.  Where it cannot be made, nothing is left."""
+    config = prepared.config
+    workload = prepared.workload
+    run_dir = run_directory(config.run_dir)
+    config.run_dir = str(run_dir.path)
+
+    def orders(socket_dir: str) -> Orders:
+        return Orders(str(run_dir.path), socket_dir, config.profile, config.policy, workload.python_path,
+                      config.hotplug or "none", config.seed, config.seconds)  # fmt: skip
+
+    try:
+        image = _machine(prepared, run_dir)
+        with Display(config.quiet or config.json) as display:
+            outcome = run(run_dir.path, image, orders, workload.hotplug, display.show)
+    except (UserError, KeyboardInterrupt):
+        run_dir.discard()
+        raise
+    verdict = judge(image.machine, image.mapping, config, outcome)
+    verdict.skipped = workload.skipped
+    try:
+        save(run_dir.path, verdict)
+    except OSError as error:
+        verdict.notes.append(f"the verdict could not be saved: {error.strerror}")
+    return verdict
+
+
+def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
+    """RAM as the first CPU finds it.  Raises UserError."""
+    config, workload, zones = prepared.config, prepared.workload, prepared.zones
+    image = create_machine(run_dir.path, workload.dimensions(config.cpus, zones))
     machine, header = image.machine, image.machine.header
-    plan_for(config.hotplug or "none", machine, workload.hotplug, config.seed)  # says what is wrong before we start
-    header.start_ns, header.seed = started, config.seed
+    plan_for(config.hotplug or "none", machine, workload.hotplug, config.seed)  # says now what is wrong with it
+    header.start_ns, header.seed = prepared.started_ns, config.seed
     header.preempt_model, header.park = Preempt[config.preempt.upper()], config.offline == "park"
     header.trace_all, header.checked = config.trace == "all", config.checked
     header.pace_permille = parse_pace(config.pace)
@@ -86,35 +154,11 @@ def _run(config: LaunchConfig, workload: Workload, zones: list[ZoneSpec], run_di
     if missing:
         raise UserError(f"--workload {config.workload}: page {missing[0][0]:#x} of the recording is not memory of this "
                         "machine; use the zoneinfo that was taken with it (--zoneinfo)")
-    del core
-    save_configuration(run_dir, {**config.plain(), "version": __version__, "workload_name": workload.name,
-                                 "lines": workload.lines, "skipped": workload.skipped,
-                                 "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})  # fmt: skip
-
-    def orders(socket_dir: str) -> Orders:
-        return Orders(str(run_dir), socket_dir, config.profile, config.policy, workload.python_path,
-                      config.hotplug or "none", config.seed, config.seconds)  # fmt: skip
-
-    with Display(config.quiet or config.json) as display:
-        outcome = run(run_dir, image, orders, workload.hotplug, display.show)
-    verdict = judge(machine, image.mapping, config, outcome)
-    verdict.skipped = workload.skipped
-    try:
-        save(run_dir, verdict)
-    except OSError as error:
-        verdict.notes.append(f"the verdict could not be saved: {error.strerror}")
-    return verdict
-
-
-def _show(config: LaunchConfig, verdict: Verdict) -> None:
-    if config.json:
-        json.dump(verdict.plain(), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-    elif config.quiet:
-        click.echo(f"verdict: {verdict.verdict}")
-    else:
-        print_summary(verdict)
+    save_configuration(run_dir.path, {
+        **config.plain(), "version": __version__, "workload_name": workload.name, "lines": workload.lines,
+        "skipped": workload.skipped, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "python": sys.version.split()[0],
+    })  # fmt: skip
+    return image
 
 
 def _since_exec_ns() -> int:

@@ -1,21 +1,43 @@
-"""What a person reads at the end of a launch."""
+"""What a person, or a program, reads at the end of a launch."""
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import sys
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.verdict import OK, Finding, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLOURS = {"ok": "bold green", "known-defect": "bold yellow", "interrupted": "bold yellow"}
 
 
-def print_summary(verdict: Verdict) -> None:
+def show_verdict(config: LaunchConfig, verdict: Verdict) -> None:
+    """On stdout: one JSON object, one line, or the summary.  A reader that has hung up does not change the verdict."""
+    try:
+        if config.json:
+            sys.stdout.write(json.dumps(verdict.plain(), indent=2, ensure_ascii=False) + "\n")
+        elif config.quiet or not verdict.pages["managed"]:
+            sys.stdout.write("".join(f"{note}\n" for note in verdict.notes) + f"verdict: {verdict.verdict}\n")
+        else:
+            sys.stdout.write(summary(verdict))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def summary(verdict: Verdict) -> str:
     """Pages, counts, latencies, findings, and the verdict last."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    from rich.console import Console
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, soft_wrap=True, markup=False, force_terminal=sys.stdout.isatty())
     pages, counts = verdict.pages, verdict.counts
     console.print(f"{verdict.cpus} CPUs, profile {verdict.profile}, preempt {verdict.preempt}, seed {verdict.seed}: "
                   f"up after {verdict.boot_seconds:.2f} s, ran {verdict.seconds:.2f} s")
@@ -34,11 +56,12 @@ def print_summary(verdict: Verdict) -> None:
     for finding in verdict.findings:
         _finding(console, finding)
     for note in verdict.notes:
-        console.print(Text(f"note: {note}"))
+        console.print(f"note: {note}")
     console.print(f"run directory {verdict.run_dir}")
     if verdict.verdict != OK:
         console.print(f"see more:  trace-dump {verdict.run_dir} --tail 50\nrun again: {verdict.again}")
     console.print(Text("verdict: ") + Text(verdict.verdict, style=COLOURS.get(verdict.verdict, "bold red")))
+    return out.getvalue()
 
 
 def _skipped(console: Console, verdict: Verdict) -> None:
@@ -51,6 +74,8 @@ def _skipped(console: Console, verdict: Verdict) -> None:
 
 
 def _latencies(console: Console, verdict: Verdict) -> None:
+    from rich.table import Table
+
     rows = {name: row for name, row in verdict.latency_us.items() if row["n"]}
     if not rows:
         return
@@ -65,7 +90,8 @@ def _latencies(console: Console, verdict: Verdict) -> None:
 
 def _finding(console: Console, finding: Finding) -> None:
     known = f" (known: zoo {finding.known})" if finding.known else ""
-    where = "".join([f", cpu {finding.cpu}" if finding.cpu is not None else "", f", task {finding.task}" if finding.task else ""])
-    console.print(Text(f"finding: {finding.rule}{known}{where}, after {finding.seconds:.3f} s\n  {finding.message}"))
+    cpu = f", cpu {finding.cpu}" if finding.cpu is not None else ""
+    task = f", task {finding.task}" if finding.task else ""
+    console.print(f"finding: {finding.rule}{known}{cpu}{task}, after {finding.seconds:.3f} s\n  {finding.message}")
     if finding.stack:
-        console.print(Text(f"  stack: {finding.stack}"))
+        console.print(f"  stack: {finding.stack}")

@@ -22,8 +22,8 @@ class LaunchConfig:
     policy: str | None = None
     seed: int = 1
     seconds: float | None = None
+    until_done: bool = False
     tasks: int | None = None
-    operations: int | None = None
     window: int | None = None
     pace: str = "max"
     trace: str = "ring"
@@ -39,11 +39,12 @@ class LaunchConfig:
         """The command line that runs this again."""
         words = ["cpuemu launch", f"--cpus {self.cpus}", f"--workload {self.workload}", f"--seed {self.seed}"]
         default = LaunchConfig()
-        for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "operations",
-                     "window", "pace", "trace"):  # fmt: skip
+        for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "window",
+                     "pace", "trace"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value != getattr(default, name):
                 words.append(f"--{name} {value}")
+        words += [f"--{name.replace('_', '-')}" for name in ("until_done", "checked") if getattr(self, name)]
         if self.memory_bytes:
             words.append(f"--memory {self.memory_bytes >> 10}K")
         if run_dir and self.run_dir:

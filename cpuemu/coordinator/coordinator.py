@@ -14,27 +14,32 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.ram import open_ram
 from cpuemu.coordinator.hands import PLATFORM_GENERATION, Hands
+from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
 from cpuemu.coordinator.outcome import Outcome
-from cpuemu.coordinator.power_on import remove_sockets
+from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
 from cpuemu.coordinator.processes import gone, kill, start, status_text
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
-from cpuemu.core import now
+from cpuemu.core import bucket, now
 from cpuemu.kernel.hung_task import explain
-from cpuemu.layout import CpuState, MachineState, TaskFlag, TaskState, first_workload_task
+from cpuemu.layout import Counter, CpuState, Latency, MachineState, TaskFlag, TaskState, first_workload_task
 from cpuemu.sites import site_name
 
 LOOK_MS = 100
 QUIET_LIMIT_S = 30.0
 LEAVE_LIMIT_S = 3.0
 BOOT_LIMIT_S = 60.0
-FAILED_STATUS = 3
+LEAVE_GRACE_NS = 1_000_000_000
+HELD_UP_NS = 1_000_000_000
+"""A look this late means that the host did not let us run."""
+FAILED_STATUS, DEFECT_STATUS = 3, 70
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Coordinator:
         self.operation: Operation | None = None
         self.plan: Plan | None = None
         self.stop = ""
-        self.looked_ns = 0
+        self.looked_ns, self.held_up_ns = now(), 0
         self.zygote_ready = False
         self.poller = select.poll()
         for descriptor in (self.bell, self.channel.fileno(), self.launcher.fileno(), self.launcher_fd, self.zygote_fd):
@@ -117,7 +122,6 @@ class Coordinator:
             self._end_everybody()
         if self.header.go:
             self.outcome.seconds = (now() - self.header.ready_ns) / 1e9
-        self.outcome.hotplug_skipped = self.plan.skipped if self.plan else 0
         self._dismiss_zygote()
         return self.outcome
 
@@ -205,7 +209,7 @@ class Coordinator:
             self.operation = Operation(self.machine, self.hands, change.cpu, change.up)
             self._hotplug(plan)
         else:
-            plan.skipped += 1
+            self._skip(change.cpu)
             if plan.finished(moment):
                 self.hands.ring_all()
 
@@ -216,17 +220,27 @@ class Coordinator:
             return True
         if not operation.advance(now()):
             return False
-        took = (operation.finished_ns - operation.started_ns) / 1000
-        if self.header.go and not operation.result:
-            (self.outcome.online_us if operation.up else self.outcome.offline_us).append(took)
-            if operation.up:
-                self.outcome.onlines += 1
-            else:
-                self.outcome.offlines += 1
-        elif operation.result and self.plan is not None:
-            self.plan.skipped += 1
+        if operation.result:
+            self._skip(operation.cpu)
+        elif self.header.go:
+            self._count(operation)
         self.operation = None
         return True
+
+    def _count(self, operation: Operation) -> None:
+        """A hotplug operation of the run is done: counted and measured in RAM, under its CPU."""
+        kind = Latency.ONLINE if operation.up else Latency.OFFLINE
+        self.machine.cpus[operation.cpu].counters[Counter.ONLINE if operation.up else Counter.OFFLINE] += 1
+        took = operation.finished_ns - operation.started_ns
+        histogram = self.machine.histogram(operation.cpu, kind)
+        histogram.n += 1
+        histogram.total_ns += took
+        histogram.max_ns = max(histogram.max_ns, took)
+        histogram.buckets[bucket(took)] += 1
+
+    def _skip(self, cpu: int) -> None:
+        """One that this machine cannot do, or that the kernel refused."""
+        self.machine.cpus[cpu % self.machine.dims.cpus].counters[Counter.HOTPLUG_SKIPPED] += 1
 
     def _operate(self, cpu: int, up: bool) -> int:
         operation = self.operation = Operation(self.machine, self.hands, cpu, up)
@@ -245,7 +259,7 @@ class Coordinator:
             self._turn(20)
 
     def _host_time(self) -> int:
-        return max(cpu.stopped_ns + cpu.starved_ns for cpu in self.machine.cpus)
+        return self.held_up_ns + max(cpu.stopped_ns + cpu.starved_ns for cpu in self.machine.cpus)
 
     def _turn(self, timeout_ms: int) -> None:
         for descriptor, _ in self.poller.poll(timeout_ms):
@@ -271,17 +285,31 @@ class Coordinator:
         moment = now()
         if moment - self.looked_ns < LOOK_MS * 1_000_000:
             return
-        self.looked_ns = moment
-        self.outcome.notes = self.watchdog.look(moment)
+        since, self.looked_ns = moment - self.looked_ns, moment
+        zygote_stopped = process_state(self.zygote) in ("T", "t")
+        if since > HELD_UP_NS or zygote_stopped:
+            self.held_up_ns += since  # we were stopped, or the zygote is: nobody could go or come meanwhile
+        if zygote_stopped:
+            self._look_for_the_dead()
+        self.watchdog.look(moment)
         if self.watchdog.fatal:
             raise Over(self._failure())
 
-    def _zygote_says(self, message: dict[str, list[int]] | None) -> None:
+    def _look_for_the_dead(self) -> None:
+        """What a stopped zygote does not tell: a CPU that ended, and was not to."""
+        for cpu, generation in self.hands.alive.items():
+            words = self.machine.cpus[cpu]
+            if process_state(words.pid) == "Z" and words.state != CpuState.GONE and cpu not in self.hands.leaving:
+                raise Over(self._died(cpu, generation, "the stopped zygote does not say how"))
+
+    def _zygote_says(self, message: dict[str, Any] | None) -> None:
         if message is None:
             raise Over(Outcome("zygote-died", "zygote", "the zygote closed its channel"))
         if "ready" in message:
             self.zygote_ready = True
             return
+        if "failed" in message:
+            raise Over(Outcome("defect", "zygote", str(message["failed"])))
         cpu, generation, _, status = message["exit"]
         if self.hands.alive.get(cpu) == generation:
             del self.hands.alive[cpu]
@@ -291,18 +319,18 @@ class Coordinator:
             return
         if status == FAILED_STATUS and self.header.state == MachineState.FAILED:
             return
+        outcome = self._died(cpu, generation, status_text(status))
+        raise Over(self._failure() if self.header.last_words or status == DEFECT_STATUS else outcome)
+
+    def _died(self, cpu: int, generation: int, how: str) -> Outcome:
+        """Mark it in RAM: whoever waits for what it held finds a dead owner."""
+        words = self.machine.cpus[cpu]
         words.state = CpuState.DEAD
         self.header.dead_cpu = cpu + 1
-        if self.header.last_words or status == 70:
-            raise Over(self._failure())
-        raise Over(self._death(cpu, generation, status))
-
-    def _death(self, cpu: int, generation: int, status: int) -> Outcome:
-        words = self.machine.cpus[cpu]
         held = [lock.name for lock in self.machine.locks if lock.word and (lock.word & 0xFFFF) == cpu + 1
                 and lock.index > 7]  # fmt: skip
         place = site_name(self.machine, words.point_site)
-        detail = f"cpu {cpu} gen {generation} ({status_text(status)}) died at {place}"
+        detail = f"cpu {cpu} gen {generation} ({how}) died at {place}"
         if words.user:
             detail += " in user mode"
         if held:
@@ -313,8 +341,11 @@ class Coordinator:
         """The machine's state is FAILED: a fatal finding, or a defect of ours with last words."""
         said = [cpu.last_words for cpu in self.machine.cpus if cpu.last_words]
         if said:
-            return Outcome("disk-full" if "Errno 28" in said[0] else "defect", said[0].split(":")[0], said[0])
-        return Outcome("failed", "machine", "a finding is fatal")
+            full = any(f"[Errno {number}]" in said[0] for number in NO_SPACE)
+            return Outcome("disk-full" if full else "defect", said[0].split(" gen")[0], said[0])
+        if self.header.nr_findings:
+            return Outcome("failed", "machine")
+        return Outcome("defect", "machine", "the machine failed, and nobody says why: see stderr.log")
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -324,16 +355,16 @@ class Coordinator:
         if self.header.state != MachineState.OFF:
             self.header.state = MachineState.FAILED
         self.hands.ring_all()
-        end = now() + 1_000_000_000
-        killed = False
-        while self.hands.alive and not gone(self.zygote_fd):
-            if now() > end and not killed:
-                killed = True
-                with contextlib.suppress(OSError):  # the zygote is gone, and its CPUs with it
-                    send(self.channel, {"kill": None})
+        end = now() + LEAVE_GRACE_NS
+        self._drain_until(end)
+        if self.hands.alive:
+            with contextlib.suppress(OSError):  # the zygote is gone, and its CPUs with it
+                send(self.channel, {"kill": None})
+            self._drain_until(end + LEAVE_GRACE_NS)
+
+    def _drain_until(self, end_ns: int) -> None:
+        while self.hands.alive and not gone(self.zygote_fd) and now() < end_ns:
             self._drain_channel()
-            if now() > end + 2_000_000_000:
-                return
 
     def _drain_channel(self) -> None:
         poller = select.poll()
@@ -353,9 +384,8 @@ class Coordinator:
             send(self.channel, {"quit": True})
         poller = select.poll()
         poller.register(self.zygote_fd, select.POLLIN)
-        if not poller.poll(2000):
+        if self.hands.alive or not poller.poll(1000):  # it does not answer; its CPUs die with it
             kill(self.zygote)
-            poller.poll(1000)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.zygote, 0)
         if gone(self.launcher_fd):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass, field
 
 from cpuemu.arch.apic import Apic
 from cpuemu.coordinator.zygote import send
-from cpuemu.core import Ram
+from cpuemu.core import Ram, now
 from cpuemu.layout import Cpu, CpuState, Machine, Vector
 
 PLATFORM_GENERATION = 1
+ABANDON_NS = 100_000_000
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Hands:
         generation = self._new_life(cpu)
         self.alive[cpu] = generation
         self.leaving.discard(cpu)
-        send(self.channel, {"start": [cpu, generation]})
+        with contextlib.suppress(OSError):  # the zygote died: its pidfd says so
+            send(self.channel, {"start": [cpu, generation]})
 
     def wake_process(self, cpu: int) -> None:
         self._new_life(cpu)
@@ -52,7 +55,9 @@ class Hands:
         return generation
 
     def platform_interrupt(self, cpu: int) -> None:
-        self.apic.send(cpu, Vector.PLATFORM, abandon=lambda: cpu not in self.alive)
+        # The coordinator always connects, so its frames leave at once, but for a CPU that has just been killed.
+        end = now() + ABANDON_NS
+        self.apic.send(cpu, Vector.PLATFORM, abandon=lambda: now() > end)
 
     def expect_exit(self, cpu: int) -> None:
         self.leaving.add(cpu)

@@ -35,8 +35,6 @@ class Change:
 class Plan(Protocol):
     """Asked whenever no operation is under way."""
 
-    skipped: int
-
     def due(self, now_ns: int) -> Change | None:
         """What is to be done now."""
 
@@ -61,7 +59,7 @@ def possible(machine: Machine, change: Change) -> bool:
 
 
 class NoHotplug:
-    skipped = 0
+    """Nothing goes, nothing comes."""
 
     def due(self, now_ns: int) -> Change | None:
         return None
@@ -80,7 +78,7 @@ class Recorded:
     """At line L of the recording: when every stream has done its lines before L, and not before."""
 
     def __init__(self, machine: Machine, events: Sequence[Event]) -> None:
-        self.machine, self.events, self.next, self.skipped = machine, events, 0, 0
+        self.machine, self.events, self.next = machine, events, 0
         self._announce()
 
     def _announce(self) -> None:
@@ -110,7 +108,7 @@ class Random:
     """A CPU other than 0 goes or comes, at random, ``period`` seconds apart on average."""
 
     def __init__(self, machine: Machine, seed: int, period_s: float) -> None:
-        self.machine, self.period_ns, self.skipped = machine, period_s * SECOND, 0
+        self.machine, self.period_ns = machine, period_s * SECOND
         self.random = random.Random(seed)
         self.at = 0
 
@@ -144,7 +142,7 @@ class Listed:
     GAP_NS = 20_000_000
 
     def __init__(self, machine: Machine, cpus: Sequence[int]) -> None:
-        self.machine, self.skipped = machine, 0
+        self.machine = machine
         self.changes = [Change(cpu, up) for cpu in cpus for up in (False, True)]
         self.next, self.at = 0, 0
 
@@ -174,11 +172,19 @@ def plan_for(spec: str, machine: Machine, events: Sequence[Event], seed: int) ->
         return Recorded(machine, events) if events else NoHotplug()
     name, _, rest = spec.partition(":")
     if name == "random":
-        try:
-            return Random(machine, seed, float(rest) if rest else DEFAULT_PERIOD_S)
-        except ValueError:
-            raise UserError(f"--hotplug {spec}: {rest!r} is not a number of seconds; write random:0.5") from None
+        return Random(machine, seed, _period(spec, rest))
     return Listed(machine, listed(spec, machine.dims.cpus))
+
+
+def _period(spec: str, text: str) -> float:
+    try:
+        period = float(text) if text else DEFAULT_PERIOD_S
+    except ValueError:
+        period = 0.0
+    if not 0.001 <= period <= 3600:
+        raise UserError(f"--hotplug {spec}: {text!r} is not a time between operations; give 0.001 to 3600 seconds, "
+                        "as in random:0.5")
+    return period
 
 
 def listed(spec: str, cpus: int) -> list[int]:
@@ -186,7 +192,8 @@ def listed(spec: str, cpus: int) -> list[int]:
     try:
         numbers = [int(part) for part in spec.split(",")]
     except ValueError:
-        raise UserError(f"--hotplug {spec}: expected recorded, none, random[:SECONDS] or CPU numbers as in 1,3") from None
+        raise UserError(f"--hotplug {spec}: not a plan; give recorded, none, random[:SECONDS], or CPU numbers "
+                        "as in 1,3") from None
     for number in numbers:
         if not 0 < number < cpus:
             why = "the boot CPU cannot go" if number == 0 else f"this machine has CPUs 0 to {cpus - 1}"

@@ -1,7 +1,7 @@
-"""The launcher's half of a run: power on, watch, clean up, judge.  It never trusts the others to be alive.
+"""The launcher's half of a run: power on, watch, clean up.  It never trusts the others to be alive.
 
-It forks the coordinator while it has no thread, reaps whoever is left as their subreaper, and always ends with a
-verdict.  Ctrl-C stops the machine in order; a second one kills it.
+It forks the coordinator while it has no thread, reaps whoever is left as their subreaper, and always ends with an
+outcome.  Ctrl-C (or SIGTERM) stops the machine in order; a second one kills it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgpack
 
 from cpuemu.arch.ram import RamFile
 from cpuemu.coordinator.coordinator import Orders, coordinator
+from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug_plan import Event
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
-from cpuemu.coordinator.processes import adopt_orphans, kill, start
+from cpuemu.coordinator.processes import adopt_orphans, children, exit_status, kill, start, status_text
 from cpuemu.coordinator.zygote import receive, send
-from cpuemu.layout import LINE_END, Counter, MachineState, Mask, name_in
+from cpuemu.layout import LINE_END, Counter, MachineState, Mask
 
 LOOK_MS = 200
-REAP_LIMIT_S = 4.0
+REAP_LIMIT_S = 2.0
+COORDINATOR_GRACE_S = 2.0
+DEFECT_STATUS = 70
 
 
 @dataclass(frozen=True)
@@ -49,35 +49,24 @@ class Progress:
     note: str
 
 
-@dataclass
-class Machinery:
-    """A machine with power, not running yet."""
-
-    run_dir: Path
-    image: RamFile
-    orders: Orders
-    events: Sequence[Event]
-
-
-def save_configuration(run_dir: Path, configuration: dict[str, Any]) -> None:
-    """machine.msgpack: every option, for whoever reads the run later."""
-    (run_dir / "machine.msgpack").write_bytes(msgpack.packb(configuration))
-
-
 def run(run_dir: Path, image: RamFile, orders: Callable[[str], Orders], events: Sequence[Event],
         show: Callable[[Progress], None]) -> Outcome:
-    """Run the machine to its end.  Nothing is left behind: no process, no socket."""
+    """Run the machine to its end.  Nothing is left behind: no process, no socket.
+
+    ``orders`` is given the sockets' directory.
+    Context: this process has no thread and no ZeroMQ context.  Raises UserError where sockets have no place.
+    """
     adopt_orphans()
     sockets = socket_directory()
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     started = time.monotonic()
     try:
         with _interrupts() as interrupted:
-            pid = start("cpuemu coordinator", _coordinator, run_dir / STDERR, mine, orders(str(sockets)), events, theirs,
-                        os.getpid())
+            pid = start("cpuemu coordinator", _coordinator, run_dir / STDERR, mine, orders(str(sockets)), events,
+                        theirs, os.getpid())
             theirs.close()
-            outcome = _watch(image, pid, mine, interrupted, show, started)
-            _reap(image, pid)
+            outcome = _Watch(image, pid, mine, interrupted, show, started).until_over()
+            _reap()
     finally:
         mine.close()
         remove_sockets(sockets)
@@ -88,10 +77,12 @@ def run(run_dir: Path, image: RamFile, orders: Callable[[str], Orders], events: 
 
 def _coordinator(log: Path, mine: socket.socket, orders: Orders, events: Sequence[Event], theirs: socket.socket,
                  launcher: int) -> None:
-    # What the machine's processes say on stderr goes into the run directory, not between the launcher's lines.
+    # What the machine's processes say goes into the run directory, not between the launcher's lines; and none of
+    # them keeps the launcher's terminal or pipes open.
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, target in ((nothing, 0), (descriptor, 1), (descriptor, 2)):
+        os.dup2(number, target)
     mine.close()
     coordinator(orders, events, theirs, launcher)
 
@@ -109,81 +100,109 @@ def _interrupts() -> Iterator[list[float]]:
             signal.signal(number, handler)
 
 
-def _watch(image: RamFile, pid: int, channel: socket.socket, interrupted: list[float],
-           show: Callable[[Progress], None], started: float) -> Outcome:
-    """Until the coordinator says how it ended, or is dead."""
-    pidfd = os.pidfd_open(pid)
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    poller.register(channel, select.POLLIN)
-    told = 0
-    try:
-        while True:
-            ready = dict(poller.poll(LOOK_MS))
-            if channel.fileno() in ready:
-                with contextlib.suppress(ConnectionResetError):
-                    message = receive(channel)
-                    if message is not None:
-                        return Outcome(**message["outcome"])
-                poller.unregister(channel)
-            if pidfd in ready:
-                return Outcome("coordinator-died", "coordinator", "the coordinator died")
-            if len(interrupted) > told:
-                told = len(interrupted)
-                if told == 1:
-                    with contextlib.suppress(OSError):
-                        send(channel, {"stop": True})
-                else:
-                    kill(pid)
-                    return Outcome("interrupted", "launcher", "interrupted twice: killed")
-            show(progress_of(image, time.monotonic() - started))
-    finally:
-        os.close(pidfd)
+class _Watch:
+    """The launcher, waiting for the coordinator's word or its death."""
+
+    def __init__(self, image: RamFile, pid: int, channel: socket.socket, interrupted: list[float],
+                 show: Callable[[Progress], None], started: float) -> None:
+        self.image, self.pid, self.channel, self.interrupted = image, pid, channel, interrupted
+        self.show, self.started, self.told, self.orphaned = show, started, 0, 0.0
+
+    def until_over(self) -> Outcome:
+        pidfd = os.pidfd_open(self.pid)
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        poller.register(self.channel, select.POLLIN)
+        try:
+            while True:
+                ready = dict(poller.poll(LOOK_MS))
+                if self.channel.fileno() in ready:
+                    outcome = self._word()
+                    if outcome is not None:
+                        return outcome
+                    poller.unregister(self.channel)
+                if pidfd in ready:
+                    return _death(pidfd, self.image.machine.header.dead_cpu)
+                if self._orphans():
+                    kill(self.pid)
+                    return Outcome("zygote-died", "zygote", "the zygote died, and the coordinator did not act")
+                if len(self.interrupted) > self.told and self._interrupt():
+                    return Outcome("interrupted", "launcher", "interrupted twice: the machine was switched off hard")
+                self.show(progress_of(self.image, time.monotonic() - self.started, self._note()))
+        finally:
+            os.close(pidfd)
+
+    def _word(self) -> Outcome | None:
+        """What the coordinator says at the end; None when it hung up."""
+        message = receive(self.channel)
+        return Outcome(**message["outcome"]) if message is not None else None
+
+    def _interrupt(self) -> bool:
+        """Tell the coordinator; the second time kill it, and with it everybody: True."""
+        self.told += 1
+        if self.told > 1:
+            kill(self.pid)
+            return True
+        with contextlib.suppress(OSError):  # it is dead: its pidfd says so
+            send(self.channel, {"stop": True})
+        return False
+
+    def _orphans(self) -> bool:
+        """Whether the zygote has been dead for too long, and the coordinator does not act: CPUs come to us then."""
+        if children() == [self.pid] and not any(process_state(pid) == "Z" for pid in children(self.pid)):
+            self.orphaned = 0.0
+        elif not self.orphaned:
+            self.orphaned = time.monotonic()
+        return bool(self.orphaned) and time.monotonic() - self.orphaned > COORDINATOR_GRACE_S
+
+    def _note(self) -> str:
+        for name, pid in (("coordinator", self.pid), *(("zygote", pid) for pid in children(self.pid))):
+            if process_state(pid) in ("T", "t"):
+                return f"host-stopped: the {name}"
+        return "stopping, once more Ctrl-C to switch off hard" if self.told else ""
+
+
+def _death(pidfd: int, dead_cpu: int) -> Outcome:
+    status = exit_status(pidfd)
+    if dead_cpu:
+        return Outcome("cpu-died", f"cpu {dead_cpu - 1}", f"cpu {dead_cpu - 1} died, and the coordinator did not act")
+    if status == DEFECT_STATUS:
+        return Outcome("defect", "coordinator", f"the coordinator failed: see {STDERR} in the run directory")
+    return Outcome("coordinator-died", "coordinator", f"the coordinator died ({status_text(status)})")
 
 
 def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
     """A look at the machine, from RAM alone."""
     machine = image.machine
-    header = machine.header
-    counters = [sum(cpu.counters[number] for cpu in machine.cpus)
-                for number in (Counter.ALLOC, Counter.FREE, Counter.IPI_TAKEN)]  # fmt: skip
-    lines = [stream.next_line for stream in machine.streams]
+    hotplug = machine.hotplug
+    allocs, frees, ipis = (sum(cpu.counters[number] for cpu in machine.cpus)
+                           for number in (Counter.ALLOC, Counter.FREE, Counter.IPI_TAKEN))  # fmt: skip
+    least = min((stream.next_line for stream in machine.streams), default=0)
     total = max((machine.ops[stream.first + stream.count - 1].line for stream in machine.streams if stream.count),
                 default=0)  # fmt: skip
-    least = min(lines, default=0)
-    hotplug = f"cpu {machine.hotplug.cpu} {'online' if machine.hotplug.up else 'offline'}" if machine.hotplug.busy else ""
-    stopped = [cpu.index for cpu in machine.cpus if cpu.host_stopped]
+    stopped = [str(cpu.index) for cpu in machine.cpus if cpu.host_stopped]
     if stopped:
-        note = f"host-stopped: cpu {', '.join(map(str, stopped))}"
-    state = header.state
+        note = f"host-stopped: cpu {', '.join(stopped)}"
+    state = machine.header.state
     return Progress(
-        seconds=seconds, phase=name_in(MachineState, state).lower(),
+        seconds=seconds, phase=MachineState(state).name.lower() if state in list(MachineState) else "?",
         done=total if least == LINE_END else min(least, total), total=total,
         online=sum(bits.bit_count() for bits in machine.cpumasks[Mask.ONLINE].bits), cpus=machine.dims.cpus,
-        allocs=counters[0], frees=counters[1], ipis=counters[2], hotplug=hotplug, note=note,
+        allocs=allocs, frees=frees, ipis=ipis, note=note,
+        hotplug=f"cpu {hotplug.cpu} {'online' if hotplug.up else 'offline'}" if hotplug.busy else "",
     )  # fmt: skip
 
 
-def _reap(image: RamFile, coordinator_pid: int) -> None:
+def _reap() -> None:
     """Everybody's end: descendants whose parents are dead are our children now.  Who stays is killed."""
     end = time.monotonic() + REAP_LIMIT_S
-    killed = False
-    while True:
+    while time.monotonic() < end:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
         except ChildProcessError:
             return
-        if pid:
-            continue
-        if time.monotonic() > end - (REAP_LIMIT_S / 2) and not killed:
-            killed = True
-            for child in _children():
+        if time.monotonic() > end - REAP_LIMIT_S / 2:
+            for child in children():
                 kill(child)
-        if time.monotonic() > end:
-            return
         select.poll().poll(5)
-
-
-def _children() -> list[int]:
-    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    return [int(pid) for pid in text.split()]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+DETAIL_LIMIT = 8000
+"""Characters: an outcome travels as one message."""
 
 
 @dataclass
 class Outcome:
     """``kind``: finished, interrupted, failed (a fatal finding), hung, cpu-died, coordinator-died, zygote-died,
-    disk-full, defect.  ``who``: the process that died or failed; ``detail``: a sentence about it.
+    launcher-died, disk-full, defect.  ``who``: the process that died or failed; ``detail``: a sentence about it.
+
+    What was counted and measured stands in RAM: it is there whoever died.
     """
 
     kind: str
@@ -16,9 +21,6 @@ class Outcome:
     detail: str = ""
     seconds: float = 0.0
     boot_seconds: float = 0.0
-    offline_us: list[float] = field(default_factory=list)
-    online_us: list[float] = field(default_factory=list)
-    offlines: int = 0
-    onlines: int = 0
-    hotplug_skipped: int = 0
-    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.detail = self.detail[:DETAIL_LIMIT]

@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import multiprocess
@@ -83,6 +84,22 @@ def gone(pidfd: int) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))
+
+
+def exit_status(pidfd: int) -> int:
+    """Reap a child that has ended; its exit status, negative: the signal that killed it."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    assert result is not None
+    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+
+def children(pid: int | None = None) -> list[int]:
+    """Children of a process (ours; adopted ones too), zombies among them."""
+    parent = pid or os.getpid()
+    try:
+        return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
 
 
 def kill(pid: int) -> None:

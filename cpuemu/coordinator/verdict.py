@@ -22,6 +22,7 @@ from cpuemu.layout import (
     CpuState,
     Latency,
     Machine,
+    MachineState,
     Mask,
     Severity,
     name_in,
@@ -42,8 +43,12 @@ COUNTS = {
     "alloc_failed": Counter.ALLOC_FAILED, "replay_free_skipped": Counter.REPLAY_FREE_SKIPPED,
     "replay_ipi_skipped": Counter.REPLAY_IPI_SKIPPED, "replay_oom": Counter.REPLAY_OOM,
     "ipi_stale": Counter.IPI_STALE, "ipi_lost_by_death": Counter.IPI_LOST_BY_DEATH, "switches": Counter.SWITCHES,
-    "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE,
+    "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE, "offline": Counter.OFFLINE,
+    "online": Counter.ONLINE, "hotplug_skipped": Counter.HOTPLUG_SKIPPED,
 }  # fmt: skip
+PAGES = ("managed", "buddy", "pcp", "allocated")
+LATENCIES = {"ipi": Latency.IPI, "drain_all": Latency.DRAIN_ALL, "offline": Latency.OFFLINE, "online": Latency.ONLINE}
+NO_LATENCY = {"median": 0.0, "p99": 0.0, "max": 0.0, "n": 0}
 
 
 @dataclass
@@ -73,9 +78,10 @@ class Verdict:
     seconds: float = 0.0
     boot_seconds: float = 0.0
     run_dir: str = ""
-    pages: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    latency_us: dict[str, dict[str, float]] = field(default_factory=dict)
+    pages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PAGES, 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    latency_us: dict[str, dict[str, float]] = field(
+        default_factory=lambda: {name: dict(NO_LATENCY) for name in LATENCIES})
     skipped: dict[str, int] = field(default_factory=dict)
     who: str = ""
     notes: list[str] = field(default_factory=list)
@@ -92,12 +98,9 @@ class Verdict:
 def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: Outcome) -> Verdict:
     """Read findings, audit every page, sum counters and histograms, and decide the word."""
     findings = findings_of(machine)
-    torn = outcome.detail if outcome.kind in ("cpu-died", "zygote-died", "coordinator-died", "disk-full", "defect") else None
-    if (torn is None and outcome.kind in ("failed", "hung")) or any(each.severity == "fatal" for each in findings):
-        torn = torn or "the machine's stop in the middle of its work"
-    pages = audit(machine, mapping, torn)
+    pages = audit(machine, mapping, _torn(machine, outcome))
     findings += [Finding("page-conservation", sentence) for sentence in pages.findings]
-    if outcome.kind in ("finished", "interrupted"):
+    if machine.header.state == MachineState.OFF:
         findings += _left_behind(machine)
     if outcome.kind == "hung":
         findings.append(Finding("hung-machine", outcome.detail))
@@ -105,12 +108,28 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
         verdict=_word(outcome, findings), findings=findings, cpus=config.cpus, profile=config.profile,
         preempt=config.preempt, seed=config.seed, seconds=round(outcome.seconds, 6),
         boot_seconds=round(outcome.boot_seconds, 6), run_dir=config.run_dir or "", pages=pages.pages(),
-        counts=_counts(machine, outcome), latency_us=_latencies(machine, outcome), who=outcome.who,
+        counts=_counts(machine), who=outcome.who,
+        latency_us={name: histogram_summary(machine, kind) for name, kind in LATENCIES.items()},
         notes=[*pages.notes], again=config.command(),
     )  # fmt: skip
     if outcome.detail and outcome.kind != "hung":
         result.notes.insert(0, outcome.detail)
     return result
+
+
+def unjudged(config: LaunchConfig, kind: str, detail: str) -> Verdict:
+    """The verdict on a run that gave nothing to judge: interrupted before power-on, or cpuemu itself failed."""
+    return Verdict(verdict=kind, cpus=config.cpus, profile=config.profile, preempt=config.preempt, seed=config.seed,
+                   run_dir=config.run_dir or "", notes=[detail], again=config.command())
+
+
+def _torn(machine: Machine, outcome: Outcome) -> str | None:
+    """Why pages may be missing: a machine that did not power off stopped in the middle of its work."""
+    if machine.header.state == MachineState.OFF and outcome.kind in ("finished", "interrupted"):
+        return None
+    if outcome.kind.endswith("died") or outcome.kind in ("disk-full", "defect"):
+        return outcome.detail
+    return "the machine's stop in the middle of its work"
 
 
 def _word(outcome: Outcome, findings: Sequence[Finding]) -> str:
@@ -155,25 +174,16 @@ def _left_behind(machine: Machine) -> list[Finding]:
             continue
         pages = sum(machine.pcp(cpu.index, zone).count for zone in range(machine.dims.zones))
         if pages:
-            found.append(Finding("pages-on-dead-cpu", f"{pages} pages are on the lists of cpu {cpu.index}, which is offline",
-                                 cpu=cpu.index))
+            found.append(Finding("pages-on-dead-cpu", f"{pages} pages are on the lists of cpu {cpu.index}, "
+                                 "which is offline", cpu=cpu.index))
         if machine.single_queues[cpu.index].head != NOBODY:
-            found.append(Finding("calls-on-dead-cpu", f"calls are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
+            found.append(Finding(
+                "calls-on-dead-cpu", f"calls are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
     return found
 
 
-def _counts(machine: Machine, outcome: Outcome) -> dict[str, int]:
-    sums = {name: sum(cpu.counters[number] for cpu in machine.cpus) for name, number in COUNTS.items()}
-    return {**sums, "offline": outcome.offlines, "online": outcome.onlines, "hotplug_skipped": outcome.hotplug_skipped}
-
-
-def _latencies(machine: Machine, outcome: Outcome) -> dict[str, dict[str, float]]:
-    return {
-        "ipi": histogram_summary(machine, Latency.IPI),
-        "drain_all": histogram_summary(machine, Latency.DRAIN_ALL),
-        "offline": list_summary(outcome.offline_us),
-        "online": list_summary(outcome.online_us),
-    }
+def _counts(machine: Machine) -> dict[str, int]:
+    return {name: sum(cpu.counters[number] for cpu in machine.cpus) for name, number in COUNTS.items()}
 
 
 def bucket_ns(index: int) -> int:
@@ -194,26 +204,18 @@ def histogram_summary(machine: Machine, kind: Latency) -> dict[str, float]:
         largest = max(largest, histogram.max_ns)
         for index, count in enumerate(histogram.buckets):
             buckets[index] += count
-    return {"median": _quantile(buckets, total, 0.5), "p99": _quantile(buckets, total, 0.99),
+    return {"median": _quantile(buckets, total, 0.5, largest), "p99": _quantile(buckets, total, 0.99, largest),
             "max": round(largest / 1000, 3), "n": total}  # fmt: skip
 
 
-def _quantile(buckets: Sequence[int], total: int, share: float) -> float:
+def _quantile(buckets: Sequence[int], total: int, share: float, largest: int) -> float:
+    """The middle of the bucket in which the quantile lies."""
     seen = 0
     for index, count in enumerate(buckets):
         seen += count
         if count and seen >= share * total:
-            return round((bucket_ns(index) + bucket_ns(index + 1)) / 2000, 3)
+            return round(min(largest, (bucket_ns(index) + bucket_ns(index + 1)) / 2) / 1000, 3)
     return 0.0
-
-
-def list_summary(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {"median": 0.0, "p99": 0.0, "max": 0.0, "n": 0}
-    ordered = sorted(values)
-    return {"median": round(ordered[len(ordered) // 2], 3),
-            "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 3),
-            "max": round(ordered[-1], 3), "n": len(ordered)}  # fmt: skip
 
 
 def save(run_dir: Path, verdict: Verdict) -> None:

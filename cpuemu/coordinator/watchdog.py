@@ -1,8 +1,9 @@
 """The watchdog: a machine that does not move is told so, with names; a machine that its host holds up is not.
 
-Looks every tenth of a second, from outside, at RAM alone.  A cycle in the wait-for graph is a deadlock when several
-looks in a row see the same waits, none of them any younger, and no process of it was stopped or starved meanwhile.
-Everything else is measured in time, less what the host took.
+It looks ten times a second, from outside, at RAM and /proc alone.  A deadlock is a cycle of the wait-for graph that
+several looks in a row see with the same times: named within one second.  A lost frame is an interrupt raised long ago
+that nobody carries.  Everything else is measured in time, less what the host took.  While a process is stopped,
+nothing is judged, only measured; a CPU asleep in its poll is waited for in full.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from cpuemu.coordinator.host_time import HostTime
 from cpuemu.core import Ram
 from cpuemu.kernel.findings import write_finding
-from cpuemu.kernel.hung_task import edges, explain, find_cycle
-from cpuemu.kernel.wait_graph import Edge
+from cpuemu.kernel.hung_task import Edge, explain, find_cycle
+from cpuemu.kernel.wait_graph import WaitGraph
 from cpuemu.layout import (
+    LINE_END,
     NOBODY,
     Counter,
+    Cpu,
     CpuState,
     Machine,
     MachineState,
@@ -29,19 +32,33 @@ from cpuemu.layout import (
 
 SECOND = 1_000_000_000
 REASONS = ("reschedule", "call function", "call function single", "platform")
+CALLS = (Vector.CALL_FUNCTION, Vector.CALL_FUNCTION_SINGLE)
+NOT_TIMED = ("replay", "irqs", "frame", "scheduler")
+"""Kinds of waits that may last (a recording's own order), or that stand behind another one that is timed."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Seconds, but for ``cycle_looks``."""
+    """Seconds, but for ``cycle_looks``, how many looks see the same cycle, and ``carry_looks``, nobody with a frame."""
 
-    cycle_looks: int = 5
+    cycle_looks: int = 4
+    carry_looks: int = 3
     frame: float = 2.0
     csd: float = 10.0
     stop_machine: float = 10.0
     hung_task: float = 30.0
     soft_lockup: float = 20.0
     at_rest: float = 2.0
+
+
+@dataclass
+class _Still:
+    """Something that has not changed since a moment."""
+
+    what: object
+    since_ns: int
+    taken_ns: int = 0
+    looks: int = 1
 
 
 class Watchdog:
@@ -53,12 +70,12 @@ class Watchdog:
         self.limits = thresholds or Thresholds()
         self.host = HostTime(machine, pid_of)
         self.fatal = False
-        self._cycle: tuple[tuple[object, ...], ...] = ()
-        self._cycle_looks = 0
+        self._cycle = _Still((), 0)
         self._waits: dict[tuple[object, ...], int] = {}
-        self._progress: dict[int, tuple[int, int, int]] = {}
-        self._lives: dict[int, tuple[int, int, int]] = {}
-        self._rest: tuple[tuple[int, ...], int] = ((), 0)
+        self._silent: dict[tuple[int, int], _Still] = {}
+        self._life: dict[int, _Still] = {}
+        self._moved: dict[int, bool] = {}
+        self._rest = _Still((), 0)
 
     def look(self, now_ns: int) -> list[str]:
         """One look; notes for the progress line."""
@@ -66,15 +83,19 @@ class Watchdog:
         state = self.machine.header.state
         if self.fatal or state not in (MachineState.BOOTING, MachineState.RUNNING, MachineState.STOPPING):
             return notes
-        if any(words.host_stopped for words in self.machine.cpus):
-            self._cycle_looks = 0
-            return notes  # whoever waits for a stopped process waits for the host
-        graph = edges(self.machine, now_ns)
-        self._deadlock(graph)
-        self._late(graph, now_ns)
-        self._frames(now_ns)
-        self._soft_lockup(now_ns)
-        if state == MachineState.RUNNING:
+        judge = not self.host.any_stopped()
+        graph = WaitGraph(self.machine, now_ns)
+        edges = graph.edges()
+        self._hearts(now_ns, judge)
+        self._late(edges, now_ns, judge)
+        if judge:
+            self._deadlock(graph, edges, now_ns)
+            self._frames(now_ns)
+        else:
+            # Whoever waits for a stopped process waits for the host; what stood still with it starts anew.
+            self._cycle, self._rest = _Still((), 0), _Still((), 0)
+            self._silent.clear()
+        if judge and state == MachineState.RUNNING:
             self._at_rest(now_ns)
         return notes
 
@@ -87,48 +108,50 @@ class Watchdog:
 
     # --- a cycle -------------------------------------------------------------------------------------------
 
-    def _deadlock(self, graph: list[Edge]) -> None:
-        cycle = find_cycle(graph)
-        signature = tuple((edge.waiter, edge.holder, edge.word, edge.since_ns, self._heart(edge)) for edge in cycle)
-        if not cycle or signature != self._cycle:
-            self._cycle, self._cycle_looks = signature, 1
+    def _deadlock(self, graph: WaitGraph, edges: list[Edge], now_ns: int) -> None:
+        cycle = find_cycle(edges)
+        signature = tuple((edge.waiter, edge.holder, edge.word, self._age_of(edge)) for edge in cycle)
+        if not cycle or signature != self._cycle.what or any(self.host.starving(cpu) for cpu in self._cpus(cycle)):
+            self._cycle = _Still(signature, now_ns)
             return
-        self._cycle_looks += 1
-        if self._cycle_looks < self.limits.cycle_looks:
+        self._cycle.looks += 1
+        if self._cycle.looks < self.limits.cycle_looks:
             return
-        names = " -> ".join(self._name(edge.waiter) for edge in [*cycle, cycle[0]])
+        names = " -> ".join(graph.node(edge.waiter) for edge in [*cycle, cycle[0]])
+        cpu = next(iter(self._cpus(cycle)), NOBODY)
         kind, number = cycle[0].waiter
         task = number if kind == "task" else self.machine.cpus[number].current
-        self._found("deadlock", f"deadlock: {names}; " + "; ".join(edge.text for edge in cycle),
-                    self.machine.tasks[task].cpu, task)
+        self._found("deadlock", f"deadlock: {names}; " + "; ".join(edge.text for edge in cycle), cpu, task)
 
-    def _heart(self, edge: Edge) -> int:
-        """Points passed by the CPU of the waiter: it moves while there is life."""
+    def _age_of(self, edge: Edge) -> int:
+        """What changes when the wait is another one: its beginning, or else the points that its CPU has passed."""
+        cpu = self._cpu_of(edge)
+        return edge.since_ns or (self.machine.cpus[cpu].heart if cpu is not None else 0)
+
+    def _cpu_of(self, edge: Edge) -> int | None:
         kind, number = edge.waiter
         cpu = self.machine.tasks[number].cpu if kind == "task" else number
-        return self.machine.cpus[cpu].heart if cpu < self.machine.dims.cpus else 0
+        return cpu if cpu < self.machine.dims.cpus else None
 
-    def _name(self, node: tuple[str, int]) -> str:
-        kind, number = node
-        return self.machine.tasks[number].comm if kind == "task" else f"{kind} {number}"
+    def _cpus(self, cycle: list[Edge]) -> list[int]:
+        return [cpu for edge in cycle if (cpu := self._cpu_of(edge)) is not None]
 
     # --- waits that are late -------------------------------------------------------------------------------
 
-    def _late(self, graph: list[Edge], now_ns: int) -> None:
+    def _late(self, edges: list[Edge], now_ns: int, judge: bool) -> None:
         """Waits for a csd, the barrier, a lock: late when older than their limit, less what the host took since."""
         taken = self.host.taken_ns()
         waits: dict[tuple[object, ...], int] = {}
-        for edge in graph:
-            if edge.kind in ("replay", "irqs", "frame", "scheduler") or not edge.since_ns or edge.waiter[0] != "task":
+        for edge in edges:
+            kind, number = edge.waiter
+            if edge.kind in NOT_TIMED or not edge.since_ns or kind != "task":
                 continue
             key = (edge.waiter, edge.word, edge.since_ns)
             waits[key] = self._waits.get(key, taken)
-            age = now_ns - edge.since_ns - (taken - waits[key])
             rule, limit = self._limit(edge.kind)
-            if age > limit * SECOND:
-                _, number = edge.waiter
-                self._found(rule, f"{edge.text}; " + "; ".join(explain(self.machine, now_ns)[:4]),
-                            self.machine.tasks[number].cpu, number)
+            if judge and now_ns - edge.since_ns - (taken - waits[key]) > limit * SECOND:
+                others = [each for each in explain(self.machine, now_ns) if each != edge.text]
+                self._found(rule, "; ".join([edge.text, *others[:4]]), self.machine.tasks[number].cpu, number)
         self._waits = waits
 
     def _limit(self, kind: str) -> tuple[str, float]:
@@ -141,68 +164,85 @@ class Watchdog:
     # --- frames that never come ----------------------------------------------------------------------------
 
     def _frames(self, now_ns: int) -> None:
-        """An interrupt is raised, its CPU sleeps with interrupts on, and no frame has come to wake it."""
+        """Interrupts raised long ago on CPUs that would take them, with no frame in hand and none on its way."""
+        silent: dict[tuple[int, int], _Still] = {}
         for words in self.machine.cpus:
-            if words.state != CpuState.RUNNING or not words.sleeping or words.irqs_off or words.in_hand:
+            if words.state != CpuState.RUNNING or words.irqs_off or words.hardirq or words.in_hand:
                 continue
             for vector in range(Vector.NR):
-                pending, raised = words.pending[vector], words.raised_ns[vector]
-                if not pending or now_ns - raised < self.limits.frame * SECOND:
-                    continue
-                source = (pending & 0xFFFF) - 1
-                if self._moved(words.index):
-                    continue
-                who = f"cpu {source}" if source < self.machine.dims.cpus else "the coordinator"
-                waiting = [task.comm for task in self.machine.tasks
-                           if task.nterms and task.busy and task.cpu == source and source < self.machine.dims.cpus]
-                held_up = f"; {', '.join(waiting)} on {who} waits for it" if waiting else ""
-                self._found("csd-lock-wait",
-                            f"csd: no frame from {who} to cpu {words.index}: its {REASONS[vector]} interrupt (ticket "
-                            f"{pending >> 16}) was raised {(now_ns - raised) / SECOND:.1f} s ago and never arrived; the "
-                            f"pair {who} -> cpu {words.index} is silent{held_up}", words.index)
+                pending = words.pending[vector]
+                if pending and now_ns - words.raised_ns[vector] > self.limits.frame * SECOND \
+                        and self._nobody_carries(words, (pending & 0xFFFF) - 1):
+                    still = self._silent.get((words.index, vector))
+                    looks = still.looks + 1 if still is not None and still.what == pending else 1
+                    silent[words.index, vector] = _Still(pending, now_ns, looks=looks)
+        self._silent = silent
+        lost = [place for place, still in silent.items() if still.looks >= self.limits.carry_looks]
+        if lost:  # a call before a reschedule: somebody waits for its answer
+            self._silent_pair(*min(lost, key=lambda place: (place[1] not in CALLS, place)), now_ns)
 
-    def _moved(self, cpu: int) -> bool:
-        """Whether it did anything, or was kept from it, since the last look."""
+    def _nobody_carries(self, words: Cpu, source: int) -> bool:
+        """Whether sender and receiver can do no more for a frame: it is sent, and nothing that brings it is awake."""
+        if not (words.sleeping and self.host.state_of(words.index) == "S") and not self._moved.get(words.index):
+            return False  # it has not looked for its frames
+        sent = source >= self.machine.dims.cpus or self._moved.get(source) or self.host.state_of(source) == "S"
+        return bool(sent) and all(self.host.nobody_carries(cpu) for cpu in (words.index, source))
+
+    def _silent_pair(self, cpu: int, vector: int, now_ns: int) -> None:
         words = self.machine.cpus[cpu]
-        state = (words.heart, words.counters[Counter.OPERATIONS], self.host.taken_from_ns(cpu))
-        return self._progress.get(cpu) != state
+        pending, raised = words.pending[vector], words.raised_ns[vector]
+        source = (pending & 0xFFFF) - 1
+        who = f"cpu {source}" if source < self.machine.dims.cpus else "the coordinator"
+        waiting = [task.comm for task in self.machine.tasks
+                   if task.nterms and task.busy and task.cpu == source and source < self.machine.dims.cpus]
+        held_up = f"; {', '.join(waiting)} on {who} waits for it" if waiting else ""
+        self._found(
+            "csd-lock-wait" if vector in CALLS else "ipi-lost",
+            f"{'csd' if vector in CALLS else 'ipi'}: no frame from {who} to cpu {cpu}: its {REASONS[vector]} interrupt "
+            f"(ticket {pending >> 16}) was raised {(now_ns - raised) / SECOND:.1f} s ago and never arrived; the pair "
+            f"{who} -> cpu {cpu} is silent{held_up}", cpu)  # fmt: skip
 
     # --- CPUs that do not move -----------------------------------------------------------------------------
 
-    def _soft_lockup(self, now_ns: int) -> None:
+    def _hearts(self, now_ns: int, judge: bool) -> None:
+        """Soft lockup: a CPU outside of its poll that passes no point and does no operation."""
         for words in self.machine.cpus:
-            taken = self.host.taken_from_ns(words.index)
-            life = words.heart + words.counters[Counter.OPERATIONS]
-            key = (words.heart, words.counters[Counter.OPERATIONS], taken)
-            since = self._lives.get(words.index)
-            if since is None or since[0] != life or words.sleeping or words.state != CpuState.RUNNING:
-                self._lives[words.index] = (life, now_ns, taken)
-            elif now_ns - since[1] - (taken - since[2]) > self.limits.soft_lockup * SECOND:
+            cpu = words.index
+            life = (words.generation, words.heart, words.counters[Counter.OPERATIONS])
+            taken = self.host.taken_from_ns(cpu)
+            last = self._life.get(cpu)
+            self._moved[cpu] = last is not None and last.what != life
+            # In state D the host reads or writes for it; asleep in its poll it waits for others.
+            calm = words.sleeping or words.state != CpuState.RUNNING or self.host.state_of(cpu) == "D"
+            if last is None or last.what != life or calm:
+                self._life[cpu] = _Still(life, now_ns, taken)
+            elif judge and now_ns - last.since_ns - (taken - last.taken_ns) > self.limits.soft_lockup * SECOND:
                 task = self.machine.tasks[words.current]
-                self._found("soft-lockup", f"BUG: soft lockup - CPU#{words.index} stuck for "
-                            f"{(now_ns - since[1]) / SECOND:.0f}s! [{task.comm}:{task.index}]", words.index, task.index)
-            self._progress[words.index] = key
+                self._found("soft-lockup", f"BUG: soft lockup - CPU#{cpu} stuck for "
+                            f"{(now_ns - last.since_ns) / SECOND:.0f}s! [{task.comm}:{task.index}]", cpu, task.index)
 
     def _at_rest(self, now_ns: int) -> None:
-        """Every CPU asleep with nothing to do, no timer, no hotplug, and the workload has not ended: nobody can move."""
+        """Every CPU asleep with nothing to do, no timer, no hotplug, and work left: nobody can move."""
         machine, header = self.machine, self.machine.header
+        hearts = tuple((words.generation, words.heart) for words in machine.cpus)
+        taken = self.host.taken_ns()
         left = header.nr_workload and header.tasks_done < header.nr_workload
-        rest = bool(left) and not machine.hotplug.busy and header.coordinator_line > self._slowest_line()
-        hearts = tuple(words.heart for words in machine.cpus)
-        for words in machine.cpus:
-            if words.state != CpuState.RUNNING:
-                continue
-            idle = words.current == words.idle_task and words.sleeping and not words.need_resched and not words.timer_ns
-            rest = rest and bool(idle) and not any(words.pending)
-        if not rest or hearts != self._rest[0]:
-            self._rest = (hearts, now_ns)
+        waits_for_us = machine.hotplug.busy or self._slowest_line() >= header.coordinator_line != LINE_END
+        if not left or waits_for_us or hearts != self._rest.what or not all(map(self._idle, machine.cpus)):
+            self._rest = _Still(hearts, now_ns, taken)
             return
-        if now_ns - self._rest[1] > self.limits.at_rest * SECOND:
-            first = first_workload_task(machine.dims.cpus)
-            stuck = [task.comm for task in machine.tasks if task.index >= first and task.state not in
-                     (TaskState.UNUSED, TaskState.DEAD)]  # fmt: skip
+        if now_ns - self._rest.since_ns - (taken - self._rest.taken_ns) > self.limits.at_rest * SECOND:
+            stuck = [task.comm for task in machine.tasks if task.index >= first_workload_task(machine.dims.cpus)
+                     and task.state not in (TaskState.UNUSED, TaskState.DEAD)]  # fmt: skip
             self._found("hung-machine", f"nobody can move, {len(stuck)} tasks have not ended ({', '.join(stuck[:8])}): "
                         + "; ".join(explain(machine, now_ns)[:8]))
 
+    def _idle(self, words: Cpu) -> bool:
+        if words.state != CpuState.RUNNING:
+            return True
+        idle = words.current == words.idle_task and words.sleeping and not words.need_resched and not words.timer_ns
+        return bool(idle) and not any(words.pending) and self.host.state_of(words.index) in ("S", "")
+
     def _slowest_line(self) -> int:
+        """Where the replay is; before every line where there is none."""
         return min((stream.next_line for stream in self.machine.streams), default=0)

@@ -1,11 +1,13 @@
 """The zygote: forks CPUs on request, is their parent, reaps them, reports true exit statuses.
 
-It has everything imported, no thread and no ZeroMQ context.  It watches the launcher too: a coordinator that does not
-act within two seconds of the launcher's death (it may be stopped) is killed, and everything with it.
+It has everything imported, no thread and no ZeroMQ context.  It watches the launcher too: a coordinator that has not
+ended the run within two seconds of the launcher's death, or three of a CPU's (it may be stopped), is killed, and
+everything with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -13,6 +15,7 @@ import select
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +23,16 @@ from typing import Any
 
 import msgpack
 
-from cpuemu.coordinator.processes import die_with, gone, kill, title
+from cpuemu.arch.ram import open_ram
+from cpuemu.coordinator.processes import die_with, kill, title
+from cpuemu.kernel.smpboot import smp_prepare_cpus
+from cpuemu.layout import CpuState, Machine
 
-COORDINATOR_GRACE_S = 2.0
+DEFECT_STATUS = 70
+LAUNCHER_GRACE_S = 2.0
+CPU_GRACE_S = 3.0
+ORDERLY = (0, 3)
+"""Exit statuses of a CPU that left because it was told to: the machine is off, or has failed."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,10 @@ class Nursery:
 
 def receive(channel: socket.socket) -> Any:
     """One message, None when the other side is gone."""
-    data = channel.recv(65536)
+    try:
+        data = channel.recv(65536)
+    except ConnectionResetError:  # it died with messages of ours unread
+        return None
     return msgpack.unpackb(data) if data else None
 
 
@@ -55,42 +68,48 @@ def zygote(nursery: Nursery, channel: socket.socket, coordinator: int, launcher_
         os.close(descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
-    _prepare(nursery)
+    machine = open_ram(Path(nursery.run_dir)).machine
+    smp_prepare_cpus(machine)  # after the last import: the table of sites is complete, every CPU inherits it
     gc.collect()
     gc.freeze()
     send(channel, {"ready": os.getpid()})
-    _Zygote(nursery, channel, coordinator, launcher_fd, entry).run()
-
-
-def _prepare(nursery: Nursery) -> None:
-    # After the last import: the table of sites is complete, and every CPU inherits these numbers.
-    from cpuemu.arch.ram import open_ram
-    from cpuemu.kernel.smpboot import smp_prepare_cpus
-
-    smp_prepare_cpus(open_ram(Path(nursery.run_dir)).machine)
+    _Zygote(nursery, channel, coordinator, launcher_fd, machine, entry.main, entry.Boot).run()
 
 
 class _Zygote:
-    def __init__(self, nursery: Nursery, channel: socket.socket, coordinator: int, launcher_fd: int,
-                 entry: Any) -> None:
+    def __init__(self, nursery: Nursery, channel: socket.socket, coordinator: int, launcher_fd: int, machine: Machine,
+                 main: Callable[[Any], int], boot: Callable[..., Any]) -> None:
         self.nursery, self.channel, self.coordinator, self.launcher_fd = nursery, channel, coordinator, launcher_fd
-        self.entry = entry
+        self.machine, self.main, self.boot = machine, main, boot
         self.children: dict[int, tuple[int, int, int]] = {}
         """pidfd -> (pid, cpu, generation)"""
+        self.died: int | None = None
+        """The first CPU that died out of order."""
+        self.deadline: float | None = None
+        """When the coordinator must have ended the run."""
         self.poller = select.poll()
         self.poller.register(channel, select.POLLIN)
         self.poller.register(launcher_fd, select.POLLIN)
 
     def run(self) -> None:
-        while True:
-            for descriptor, _ in self.poller.poll():
+        while self.deadline is None or time.monotonic() < self.deadline:
+            for descriptor, _ in self.poller.poll(None if self.deadline is None else 100):
                 if descriptor == self.channel.fileno():
                     if not self._obey(receive(self.channel)):
                         return
                 elif descriptor == self.launcher_fd:
-                    self._launcher_died()
+                    self.poller.unregister(self.launcher_fd)
+                    self._expect_the_end(LAUNCHER_GRACE_S)
                 else:
                     self._reap(descriptor)
+        if self.died is not None:  # for the launcher, which finds a dead coordinator
+            self.machine.cpus[self.died].state = CpuState.DEAD
+            self.machine.header.dead_cpu = self.died + 1
+        kill(self.coordinator)  # our parent: not reaped by anybody while we live
+
+    def _expect_the_end(self, grace_s: float) -> None:
+        deadline = time.monotonic() + grace_s
+        self.deadline = deadline if self.deadline is None else min(self.deadline, deadline)
 
     def _obey(self, message: Any) -> bool:
         if message is None:
@@ -98,16 +117,19 @@ class _Zygote:
         if "start" in message:
             self._fork(*message["start"])
         elif "kill" in message:
-            for pid, cpu, _ in self.children.values():
-                if message["kill"] is None or cpu == message["kill"]:
-                    kill(pid)
+            for pid, _, _ in self.children.values():
+                kill(pid)
         elif "quit" in message:
             return False
         return True
 
     def _fork(self, cpu: int, generation: int) -> None:
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            send(self.channel, {"failed": f"no process can be started for cpu {cpu}: {error.strerror}"})
+            return
         if pid == 0:
             os._exit(self._cpu(cpu, generation, parent))
         pidfd = os.pidfd_open(pid)
@@ -123,38 +145,23 @@ class _Zygote:
             for pidfd in self.children:
                 os.close(pidfd)
             title(f"cpuemu cpu {cpu} gen {generation}")
-            run: Callable[..., int] = self.entry.main
             each = self.nursery
-            return run(self.entry.Boot(
+            return self.main(self.boot(
                 cpu=cpu, generation=generation, run_dir=each.run_dir, socket_dir=each.socket_dir,
                 doorbells=each.doorbells, lifeline=each.lifeline, profile=each.profile, policy=each.policy,
                 workload_path=each.workload_path,
             ))  # fmt: skip
         except BaseException:
-            import traceback
-
             traceback.print_exc()
-            return 70
+            return DEFECT_STATUS
 
     def _reap(self, pidfd: int) -> None:
         pid, cpu, generation = self.children.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
-        _, status = os.waitpid(pid, 0)
-        send(self.channel, {"exit": [cpu, generation, pid, os.waitstatus_to_exitcode(status)]})
-
-    def _launcher_died(self) -> None:
-        self.poller.unregister(self.launcher_fd)
-        mine = os.pidfd_open(self.coordinator)
-        end = time.monotonic() + COORDINATOR_GRACE_S
-        poller = select.poll()
-        poller.register(mine, select.POLLIN)
-        poller.register(self.channel, select.POLLIN)
-        while time.monotonic() < end and not gone(mine):
-            for descriptor, _ in poller.poll(100):
-                if descriptor == self.channel.fileno() and not self._obey(receive(self.channel)):
-                    os._exit(0)
-            for pidfd in [each for each in self.children if gone(each)]:
-                self._reap(pidfd)
-        kill(self.coordinator)
-        os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status not in ORDERLY:
+            self.died = cpu if self.died is None else self.died
+            self._expect_the_end(CPU_GRACE_S)
+        with contextlib.suppress(OSError):  # the coordinator is dead, and so shall we be
+            send(self.channel, {"exit": [cpu, generation, pid, status]})

@@ -70,14 +70,13 @@ def with_v32_sizes(zones: Sequence[ZoneSpec], cpus: int) -> list[ZoneSpec]:
     pages_min = min_free_kbytes(total * PAGE_KIB) // PAGE_KIB
     result = []
     for index, zone in enumerate(zones):
-        least = pages_min * zone.present // max(1, total)
-        wmark = (least, least + (least >> 2), least + (least >> 1))
+        wmark = watermarks(pages_min, zone.present, total)
         batch = zone_batchsize(zone.present)
         threshold = calculate_normal_threshold(zone.present, cpus)
-        drift = wmark[2] + cpus * threshold if cpus * threshold > wmark[1] - wmark[0] else 0
         result.append(replace(
             zone, wmark=wmark, lowmem_reserve=lowmem_reserve(zones, index), pcp_batch=max(1, batch), pcp_high=6 * batch,
-            stat_threshold=threshold, percpu_drift_mark=drift, nr_reserve_blocks=reserve_blocks(wmark[0]),
+            stat_threshold=threshold, percpu_drift_mark=drift_mark(wmark, cpus, threshold),
+            nr_reserve_blocks=reserve_blocks(wmark[0]),
         ))  # fmt: skip
     return result
 
@@ -85,6 +84,12 @@ def with_v32_sizes(zones: Sequence[ZoneSpec], cpus: int) -> list[ZoneSpec]:
 def min_free_kbytes(lowmem_kbytes: int) -> int:
     """init_per_zone_wmark_min: 128 to 65536."""
     return max(128, min(65536, isqrt(lowmem_kbytes * 16)))
+
+
+def watermarks(pages_min: int, present: int, total: int) -> tuple[int, int, int]:
+    """setup_per_zone_wmarks: min shared out by size, low and high a quarter and a half of it above."""
+    least = pages_min * present // max(1, total)
+    return least, least + (least >> 2), least + (least >> 1)
 
 
 def zone_batchsize(present: int) -> int:
@@ -97,6 +102,12 @@ def calculate_normal_threshold(present: int, online: int) -> int:
     """How far a CPU's differential may drift (mm/vmstat.c): at most 125."""
     memory = present >> (27 - PAGE_SHIFT)
     return min(125, 2 * online.bit_length() * (1 + memory.bit_length()))
+
+
+def drift_mark(wmark: tuple[int, int, int], online: int, threshold: int) -> int:
+    """Below so many free pages kswapd takes the differentials into account; 0 where they cannot hide the min mark."""
+    drift = online * threshold
+    return wmark[2] + drift if drift > wmark[1] - wmark[0] else 0
 
 
 def lowmem_reserve(zones: Sequence[ZoneSpec], index: int) -> tuple[int, ...]:

@@ -446,9 +446,7 @@ def cpu_idle(cpu: Cpu) -> None:
     while True:
         if not cpu_online(cpu, cpu.number):
             raise CpuOffline
-        if not me.need_resched:
-            cpu.sleep(me.idle_task, idle=True)
-        cpu.attend_all()
+        cpu.gate.idle(cpu)
         wake_ready(cpu)
         if me.need_resched:
             schedule(cpu)

@@ -61,6 +61,10 @@ class UserProgram(Protocol):
     def next(self, task: UserTask) -> Operation: ...
 
 
+class ProgramError(Exception):
+    """The user's program failed: one sentence that says where."""
+
+
 class UserTask:
     """A task as its program sees it.
 

@@ -32,7 +32,7 @@ from cpuemu.kernel.sched import (
     user_wait,
 )
 from cpuemu.kernel.smp import smp_call_function_single
-from cpuemu.kernel.uapi import Alloc, Call, Exit, Free, Operation, Reschedule, Sleep, UserTask
+from cpuemu.kernel.uapi import Alloc, Call, Exit, Free, Operation, ProgramError, Reschedule, Sleep, UserTask
 from cpuemu.kernel.vmscan import add_to_page_cache_lru
 from cpuemu.layout import (
     HELD_PAGES,
@@ -102,6 +102,8 @@ def _user_mode(cpu: Cpu, task: Task) -> None:
         except BadPage as bad:
             report(cpu, Severity.FATAL, "bad-page", f"BUG: Bad page state: {bad}")
             return None
+        if reason == Reason.DONE and task.program == Program.REPLAY:
+            _wake_replay(cpu, task)  # all its lines are done: who waits for one of them is not told again
         if reason in (Reason.DONE, Reason.STOPPING):
             return _exit(cpu, task)
         if reason in ACTIONS and ACTIONS[reason](cpu, task):
@@ -264,7 +266,12 @@ def _hold(cpu: Cpu, task: Task, pfn: int, order: int) -> None:
 def _python(cpu: Cpu, task: Task) -> bool:
     """Ask the user's program what it does next, and do it."""
     over = task.end and task.position >= task.end
-    operation = Exit() if over else cpu.workload.next(UserTask(cpu.machine, task.index, cpu.number))
+    try:
+        operation = Exit() if over else cpu.workload.next(UserTask(cpu.machine, task.index, cpu.number))
+    except ProgramError as error:
+        place = f"task {task.comm} stopped at its operation {task.position}"
+        report(cpu, Severity.FATAL, "user-program", f"{place}: {error}")
+        return True
     task.position += 1
     match operation:
         case Sleep(microseconds):

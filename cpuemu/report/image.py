@@ -27,6 +27,7 @@ from cpuemu.layout import (
     Header,
     Machine,
     MachineState,
+    Program,
     Task,
     dimensions_of,
     name_in,
@@ -89,6 +90,11 @@ class Image:
             return "?"
         task: Task = self.machine.tasks[number]
         return task.comm or f"task {number}"
+
+    def pid(self, number: int) -> int:
+        """As Linux counts: every idle task is 0; the others have their number in the task table."""
+        idle = 0 <= number < self.machine.dims.tasks and self.machine.tasks[number].program == Program.IDLE
+        return 0 if idle else number
 
     def function(self, number: int) -> str:
         return function_name(number)

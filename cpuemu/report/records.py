@@ -1,7 +1,7 @@
 """The trace of a run: the rings of all CPUs, and the files of --trace all, merged by time in constant memory.
 
-A record counts only if its sequence number is the one of its place, before and after it was copied: the machine may
-be running.
+The machine may be running.  A record counts only if its sequence number is that of its place when it was copied, and
+if its writer, by then, had not come round to its place again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cpuemu.events import NR_KINDS, RECORD, RECORD_SIZE, Ring, RingHeader, ring_base, ring_file_size, ring_header
-from cpuemu.report.image import Image
+from cpuemu.report.image import BufferMemory, Image
+
+CHUNK = 512
+"""Records copied at a time."""
+SEQUENCE_AT = 8
+"""Byte offset of the sequence number in a record."""
 
 
 class Record(NamedTuple):
@@ -31,13 +36,14 @@ class Record(NamedTuple):
 
 @dataclass
 class RingState:
-    """What a ring's header says."""
+    """What a ring's header says; ``file``: where --trace all has written its records."""
 
     cpu: int
     ring: Ring
     size: int
     written: int
     overwritten: dict[int, int]
+    file: Path
 
 
 def ring_sizes(image: Image) -> tuple[int, int]:
@@ -54,49 +60,64 @@ def ring_sizes(image: Image) -> tuple[int, int]:
 
 
 def ring_states(image: Image) -> list[RingState]:
-    """Every ring of every CPU."""
+    """Every ring of every CPU; none, and a sentence in ``image.problems``, where the file makes no sense."""
     sizes = ring_sizes(image)
-    if image.rings is None or not sizes[0]:
+    if image.rings is None:
+        return []
+    if not sizes[0]:
+        problem = f"{image.directory / 'rings'}: damaged or cut short; there is no trace to read"
+        if problem not in image.problems:
+            image.problems.append(problem)
         return []
     states = []
     for cpu in range(image.machine.dims.cpus):
         for ring in (Ring.PAGES, Ring.SLOW):
             head = RingHeader(image.rings, ring_header(cpu, ring))
             lost = {event: count for event, count in enumerate(head.overwritten) if count and event < NR_KINDS}
-            states.append(RingState(cpu, ring, sizes[ring], head.written, lost))
+            file = image.directory / f"cpu{cpu}.ring{int(ring)}.trace"
+            states.append(RingState(cpu, ring, sizes[ring], head.written, lost, file))
     return states
 
 
 def records(image: Image) -> Iterator[Record]:
     """Every record that can be read, by time."""
     sizes = ring_sizes(image)
-    sources = [_one(image, state, sizes) for state in ring_states(image)]
-    yield from heapq.merge(*sources)
+    return heapq.merge(*(_one(image, state, sizes) for state in ring_states(image)))
 
 
 def _one(image: Image, state: RingState, sizes: tuple[int, int]) -> Iterator[Record]:
-    path = image.directory / f"cpu{state.cpu}.ring{int(state.ring)}.trace"
+    """One ring's records: those in its file first, then those that stand only in the ring."""
     streamed = 0
-    if path.exists():
-        for record in _file(path, state):
+    if state.file.exists():
+        for record in _file(state):
             streamed += 1
             yield record
     assert image.rings is not None
     base = ring_base(image.machine.dims.cpus, sizes, state.cpu, state.ring)
-    for position in range(max(streamed, state.written - state.size), state.written):
-        place = base + (position & state.size - 1) * RECORD_SIZE
-        raw = bytes(image.rings.view[place : place + RECORD_SIZE])
-        fields = RECORD.unpack(raw)
-        again = image.rings.load(place + 8, 4)
-        if fields[1] == position + 1 & 0xFFFFFFFF and again == fields[1]:
-            yield _record(fields, state, position)
+    head = RingHeader(image.rings, ring_header(state.cpu, state.ring))
+    position = max(streamed, state.written - state.size)
+    while position < state.written:
+        slot = position & state.size - 1
+        count = min(CHUNK, state.written - position, state.size - slot)
+        place = base + slot * RECORD_SIZE
+        copy = bytes(image.rings.view[place : place + count * RECORD_SIZE])
+        stable = head.written - state.size  # a record above it has not been touched since
+        for number, fields in enumerate(RECORD.iter_unpack(copy)):
+            whole = position + number > stable or _unchanged(image.rings, place + number * RECORD_SIZE, fields[1])
+            if fields[1] == position + number + 1 & 0xFFFFFFFF and whole:
+                yield _record(fields, state, position + number)
+        position += count
 
 
-def _file(path: Path, state: RingState) -> Iterator[Record]:
+def _unchanged(rings: BufferMemory, place: int, sequence: int) -> bool:
+    return rings.load(place + SEQUENCE_AT, 4) == sequence
+
+
+def _file(state: RingState) -> Iterator[Record]:
     """Records streamed to a file; a last one cut short is left out."""
     position = 0
-    with path.open("rb") as stream:
-        while data := stream.read(RECORD_SIZE * 4096):
+    with state.file.open("rb") as stream:
+        while data := stream.read(RECORD_SIZE * CHUNK):
             for fields in RECORD.iter_unpack(data[: len(data) // RECORD_SIZE * RECORD_SIZE]):
                 yield _record(fields, state, position)
                 position += 1

@@ -3,57 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from cpuemu.kernel.hung_task import explain
 from cpuemu.kernel.page_audit import audit
-from cpuemu.layout import NOBODY, Cpu, CpuState, Machine, Mask, StopState, TaskState, name_in
+from cpuemu.layout import (
+    NOBODY,
+    NR_FINDINGS,
+    Cpu,
+    CpuState,
+    MachineState,
+    Mask,
+    Severity,
+    StopState,
+    TaskState,
+    Vector,
+    Wmark,
+    name_in,
+)
 from cpuemu.report.image import Image
 
 
 def state_text(image: Image) -> Iterator[str]:
     """Line by line.  Nothing in RAM is believed: a number that names nothing is shown as a number."""
-    machine, header = image.machine, image.machine.header
-    yield f"machine {image.state_name()}, {machine.dims.cpus} CPUs, {header.tasks_done} of {header.nr_workload} tasks ended"
+    sections = (_summary, _findings, _masks, _cpus, _zones, _locks, _calls, _hotplug, _tasks, _waits, _pages)
+    for section in sections:
+        lines = list(section(image))
+        if lines:
+            yield from (*lines, "")
+
+
+# --- the machine as a whole --------------------------------------------------------------------------------
+
+
+def _summary(image: Image) -> Iterator[str]:
+    header = image.machine.header
+    yield (f"machine {image.state_name()}, {image.machine.dims.cpus} CPUs, {header.tasks_done} of {header.nr_workload} "
+           f"tasks ended{', rings frozen' if header.frozen else ''}")
+    if header.dead_cpu:
+        yield f"the process of cpu {header.dead_cpu - 1} died"
     if image.verdict:
-        yield f"verdict {image.verdict.get('verdict')}"
-        for finding in image.verdict.get("findings", []):
-            yield f"  finding {finding.get('rule')}: {finding.get('message')}"
-    options = {name: value for name, value in image.configuration.items() if value not in (None, False, "", [])}
-    yield "options " + ", ".join(f"{name} {value}" for name, value in options.items())
-    yield ""
-    yield from _masks(machine)
-    yield ""
-    yield from _cpus(image)
-    yield ""
-    yield from _zones(machine)
-    yield ""
-    yield from _locks(image)
-    yield from _calls(image)
-    yield from _hotplug(machine)
-    yield ""
-    yield from _tasks(image)
-    yield ""
-    waits = explain(machine)
-    yield "who waits for whom:" if waits else "nobody waits for anybody"
-    yield from (f"  {sentence}" for sentence in waits)
-    pages = audit(machine, image.memory.view)
-    yield ""
-    yield (f"pages: {pages.managed} managed = {pages.buddy} buddy + {pages.pcp} pcp + {pages.allocated} allocated"
-           + (f" + {pages.lost} nowhere" if pages.lost else ""))
-    yield from (f"  {sentence}" for sentence in [*pages.findings, *pages.notes])
+        yield f"verdict {image.verdict.get('verdict')}" + (f" ({who})" if (who := image.verdict.get("who")) else "")
+        yield from (f"  {note}" for note in image.verdict.get("notes") or [])
+    if image.configuration:
+        yield "configuration"
+        yield from (f"  {name:<14} {_value(value)}" for name, value in image.configuration.items()
+                    if value not in (None, False, "", [], {}))
 
 
-def _bits(machine: Machine, mask: Mask) -> list[int]:
-    words = machine.cpumasks[mask].bits
-    return [cpu for cpu in range(machine.dims.cpus) if words[cpu // 64] >> cpu % 64 & 1]
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {name}" for name, number in value.items())
+    return str(value)
 
 
-def _masks(machine: Machine) -> Iterator[str]:
+def _findings(image: Image) -> Iterator[str]:
+    """From RAM: complete entries only; the verdict has more when the launcher lived to give one."""
+    machine = image.machine
+    for entry in (machine.findings[index] for index in range(min(machine.header.nr_findings, NR_FINDINGS))):
+        if entry.done:
+            at = max(0, entry.time_ns - machine.header.boot_ns) / 1e9
+            yield f"finding {entry.rule} ({name_in(Severity, entry.severity).lower()}) at {at:.6f}: {entry.message}"
+            if entry.stack:
+                yield f"  stack: {entry.stack}"
+    known = {machine.findings[index].message for index in range(NR_FINDINGS)}
+    for finding in image.verdict.get("findings") or []:
+        if isinstance(finding, dict) and finding.get("message") not in known:
+            yield f"finding {finding.get('rule')}: {finding.get('message')}"
+
+
+def _masks(image: Image) -> Iterator[str]:
     for mask in Mask:
-        yield f"cpu_{mask.name.lower()}_mask {_ranges(_bits(machine, mask))}"
+        words = image.machine.cpumasks[mask].bits
+        bits = [cpu for cpu in range(image.machine.dims.cpus) if words[cpu // 64] >> cpu % 64 & 1]
+        yield f"{f'cpu_{mask.name.lower()}_mask':<18} {ranges(bits)}"
 
 
-def _ranges(numbers: list[int]) -> str:
+def ranges(numbers: list[int]) -> str:
     """0-3,7"""
     parts: list[list[int]] = []
     for number in numbers:
@@ -64,39 +90,74 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts) or "(none)"
 
 
+# --- CPUs --------------------------------------------------------------------------------------------------
+
+
 def _cpus(image: Image) -> Iterator[str]:
-    yield "CPU  state     gen pid      current          irqs depth resched run pcp    pending           last point"
+    yield "CPU state    gen     pid current          irqs depth resched queued   pcp host, ms  last point"
     for cpu in image.machine.cpus:
-        state = name_in(CpuState, cpu.state)
         pcp = sum(image.machine.pcp(cpu.index, zone).count for zone in range(image.machine.dims.zones))
-        yield (f"{cpu.index:>3}  {state:<9} {cpu.generation:>3} {cpu.pid:<8} {image.comm(cpu.current):<16} "
-               f"{'off ' if cpu.irqs_off else 'on  '} {cpu.hardirq:>5} {cpu.need_resched:>7} {cpu.nr_running:>3} {pcp:>6} "
-               f"{_pending(cpu):<17} {image.site(cpu.point_site)}{' (user mode)' if cpu.user else ''}"
-               f"{' (asleep)' if cpu.sleeping else ''}")
+        taken = f"{cpu.stopped_ns // 1_000_000}+{cpu.starved_ns // 1_000_000}"
+        yield (f"{cpu.index:>3} {name_in(CpuState, cpu.state):<8} {cpu.generation:>3} {cpu.pid:>7} "
+               f"{image.comm(cpu.current):<16} {'off' if cpu.irqs_off else 'on':<4} {cpu.hardirq:>5} "
+               f"{cpu.need_resched:>7} {cpu.nr_running:>6} {pcp:>5} {taken:>8}  {_place(image, cpu)}")
+        yield from (f"    {line}" for line in _interrupts(image, cpu))
         if cpu.last_words:
-            yield f"     last words: {cpu.last_words}"
+            yield f"    last words: {cpu.last_words}"
 
 
-def _pending(cpu: Cpu) -> str:
-    shown = [f"{vector}:{word >> 16}<{(word & 0xFFFF) - 1}" for vector, word in enumerate(cpu.pending) if word]
-    return " ".join(shown) or "-"
+def _place(image: Image, cpu: Cpu) -> str:
+    mode = " (user mode)" if cpu.user else ""
+    asleep = " (asleep)" if cpu.sleeping else ""
+    stopped = " (stopped by the host)" if cpu.host_stopped else ""
+    return image.site(cpu.point_site) + mode + asleep + stopped
 
 
-def _zones(machine: Machine) -> Iterator[str]:
+def _interrupts(image: Image, cpu: Cpu) -> Iterator[str]:
+    """Raised and not taken; taken and not ended."""
+    for what, words in (("pending", cpu.pending), ("in service", cpu.inservice)):
+        for vector, word in enumerate(words):
+            if word:
+                source = (word & 0xFFFF) - 1
+                sender = f"cpu {source}" if source < image.machine.dims.cpus else "the coordinator"
+                yield f"{what}: {Vector(vector).name.lower()} from {sender}, ticket {word >> 16}"
+
+
+# --- memory ------------------------------------------------------------------------------------------------
+
+
+def _zones(image: Image) -> Iterator[str]:
+    machine = image.machine
     for zone in machine.zones:
-        diffs = sum(machine.pcp(cpu, zone.index).free_diff for cpu in range(machine.dims.cpus))
-        pcp = [machine.pcp(cpu, zone.index).count for cpu in range(machine.dims.cpus)]
-        yield (f"zone {zone.name}: managed {zone.managed}, free {zone.free_pages} ({diffs:+d} in differentials), min "
-               f"{zone.wmark[0]} low {zone.wmark[1]} high {zone.wmark[2]}, file {zone.nr_file}")
+        pcps = [machine.pcp(cpu, zone.index) for cpu in range(machine.dims.cpus)]
+        yield (f"zone {zone.name}: managed {zone.managed}, free {zone.free_pages} "
+               f"({sum(pcp.free_diff for pcp in pcps):+d} in differentials), min {zone.wmark[Wmark.MIN]} "
+               f"low {zone.wmark[Wmark.LOW]} high {zone.wmark[Wmark.HIGH]}, file {zone.nr_file}"
+               + (", all unreclaimable" if zone.all_unreclaimable else ""))
         yield f"  free blocks by order: {' '.join(str(count) for count in zone.nr_free)}"
-        yield f"  on pcp lists by CPU:  {' '.join(str(count) for count in pcp)}"
+        yield (f"  on pcp lists by CPU:  {' '.join(str(pcp.count) for pcp in pcps)}"
+               f"  (batch {pcps[0].batch}, high {pcps[0].high})")
+
+
+def _pages(image: Image) -> Iterator[str]:
+    pages = audit(image.machine, image.memory.view)
+    yield (f"pages: {pages.managed} managed = {pages.buddy} buddy + {pages.pcp} pcp + {pages.allocated} allocated"
+           + (f" + {pages.lost} nowhere" if pages.lost else ""))
+    if image.machine.header.state < MachineState.OFF and (pages.findings or pages.lost):
+        yield "  (the machine was not at rest: what was between two lists at that moment looks lost)"
+    yield from (f"  {sentence}" for sentence in [*pages.findings, *pages.notes])
+
+
+# --- who holds what ----------------------------------------------------------------------------------------
 
 
 def _locks(image: Image) -> Iterator[str]:
     held = [lock for lock in image.machine.locks if lock.word]
-    yield f"locks held: {len(held)}"
+    yield f"locks held: {len(held) or 'none'}"
     for lock in held:
-        yield (f"  {lock.name}: word {lock.word:#x}, held by {image.comm(lock.holder - 1)}, taken in {image.site(lock.site)}")
+        waited = ", waited for" if lock.word >> 31 & 1 else ""
+        yield (f"  {lock.name}: held by {image.comm(lock.holder - 1)}, taken in {image.site(lock.site)}{waited} "
+               f"(word {lock.word:#x})")
 
 
 def _calls(image: Image) -> Iterator[str]:
@@ -106,28 +167,41 @@ def _calls(image: Image) -> Iterator[str]:
             mask = sum(word << 64 * index for index, word in enumerate(block.cpumask))
             cpus = [cpu for cpu in range(machine.dims.cpus) if mask >> cpu & 1]
             yield (f"call_function_data of cpu {block.index}: {image.function(block.func)}, refs {block.refs}, "
-                   f"cpumask {_ranges(cpus)}, {'locked' if block.flags else 'unlocked'}")
+                   f"cpumask {ranges(cpus)}, {'locked' if block.flags else 'unlocked'}")
     for csd in machine.csds:
         if csd.flags:
-            yield (f"csd {csd.index}: {image.function(csd.func)} from cpu {csd.source} to cpu {csd.target}, locked")
+            yield f"csd {csd.index}: {image.function(csd.func)} from cpu {csd.source} to cpu {csd.target}, locked"
     for queue in machine.single_queues:
         if queue.head != NOBODY and machine.header.boot_ns:
             yield f"call_single_queue of cpu {queue.index}: first csd {queue.head}"
 
 
-def _hotplug(machine: Machine) -> Iterator[str]:
-    hotplug, barrier = machine.hotplug, machine.stop_machine
-    if hotplug.busy:
-        state = name_in(StopState, barrier.state)
-        yield (f"hotplug: cpu {hotplug.cpu} {'coming online' if hotplug.up else 'going offline'}, row {hotplug.request >> 32 & 0xFF}, "
-               f"{'answered' if hotplug.answer == hotplug.request & 0xFFFFFFFF else 'not answered yet'}; stop_machine {state}, "
-               f"{barrier.thread_ack} acknowledgements missing")
+def _hotplug(image: Image) -> Iterator[str]:
+    hotplug, barrier = image.machine.hotplug, image.machine.stop_machine
+    if not hotplug.busy:
+        return
+    answered = hotplug.answer == hotplug.request & 0xFFFFFFFF
+    yield (f"hotplug: cpu {hotplug.cpu} {'coming online' if hotplug.up else 'going offline'}, row "
+           f"{hotplug.request >> 32 & 0xFF} {'answered' if answered else 'not answered yet'}")
+    yield (f"  stop_machine {name_in(StopState, barrier.state)}, {barrier.thread_ack} of {barrier.num_threads} "
+           f"acknowledgements missing; cpu_hotplug.refcount {hotplug.refcount}")
+
+
+# --- tasks -------------------------------------------------------------------------------------------------
 
 
 def _tasks(image: Image) -> Iterator[str]:
-    yield "task                 state           cpu rss      position   stack at the last sleep, newest first"
+    yield " pid comm            state           cpu      rss   position  kernel stack at the last sleep, newest first"
     for task in image.machine.tasks:
         if task.state == TaskState.UNUSED:
             continue
-        state = name_in(TaskState, task.state)
-        yield f"{task.index:>4} {task.comm:<15} {state:<15} {task.cpu:>3} {task.rss:<8} {task.position:<10} {task.stack}"
+        # A stack is written when its task waits: what stands there after the end is history.
+        stack = "" if task.state == TaskState.DEAD else task.stack
+        yield (f"{image.pid(task.index):>4} {task.comm:<15} {name_in(TaskState, task.state):<15} {task.cpu:>3} "
+               f"{task.rss:>8} {task.position:>10}  {stack}").rstrip()
+
+
+def _waits(image: Image) -> Iterator[str]:
+    waits = explain(image.machine)
+    yield "who waits for whom:" if waits else "nobody waits for anybody"
+    yield from (f"  {sentence}" for sentence in waits)

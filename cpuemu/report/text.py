@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import cache
+
 from cpuemu.events import BY_ID, Flag, Names
-from cpuemu.layout import Gfp
+from cpuemu.layout import Gfp, Program
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record
 
@@ -31,6 +34,7 @@ _GFP = (
 """As v3.2 prints them: the longest combination first."""
 
 
+@cache
 def gfp_text(flags: int) -> str:
     """``GFP_KERNEL|GFP_NORETRY``; no flag at all is GFP_NOWAIT."""
     names = []
@@ -45,9 +49,12 @@ def gfp_text(flags: int) -> str:
 
 
 def names_of(image: Image) -> Names:
-    return Names(site=image.site, function=image.function, comm=image.comm, gfp=gfp_text)
+    """Ids of this run as text.  A task's name is read once: a dump says the same name for it all through."""
+    return Names(site=cache(image.site), function=cache(image.function), comm=cache(image.comm), gfp=gfp_text,
+                 pid=cache(image.pid))
 
 
+@cache
 def flags_text(flags: int) -> str:
     depth = flags >> 4
     return "".join((
@@ -56,11 +63,24 @@ def flags_text(flags: int) -> str:
     ))  # fmt: skip
 
 
-def line_of(record: Record, image: Image, names: Names) -> str:
-    """One line; an event that this version does not know is shown with its numbers."""
-    kind = BY_ID.get(record.event)
-    name = kind.name if kind else f"event_{record.event}"
-    text = kind.text(*record.args, names) if kind else " ".join(map(str, record.args))
-    seconds, rest = divmod(record.time_ns, 1_000_000_000)
-    return (f"{image.comm(record.task):>16}-{record.task:<7} [{record.cpu:03d}] {flags_text(record.flags)} "
-            f"{seconds:6d}.{rest // 1000:06d}: {name}: {text}")
+def lines(found: Iterable[Record], image: Image) -> Iterator[str]:
+    """A line for each record; an event that this version does not know is shown with its numbers."""
+    names = names_of(image)
+
+    @cache
+    def who(task: int) -> str:
+        idle = task < image.machine.dims.tasks and image.machine.tasks[task].program == Program.IDLE
+        return f"{'<idle>' if idle else names.comm(task):>16}-{names.pid(task):<7}"
+
+    for record in found:
+        kind = BY_ID.get(record.event)
+        seconds, rest = divmod(record.time_ns, 1_000_000_000)
+        where = f"{who(record.task)} [{record.cpu:03d}] {flags_text(record.flags)} {seconds:5d}.{rest // 1000:06d}:"
+        if kind is None:
+            yield f"{where} event_{record.event}: {' '.join(map(str, record.args))}"
+            continue
+        try:
+            yield f"{where} {kind.name}: {kind.text(*record.args, names)}"
+        except (IndexError, ValueError):
+            # A ring may hold anything when its writer was of another mind, or its page was never written back.
+            yield f"{where} {kind.name}: (damaged: {' '.join(map(str, record.args))})"

@@ -64,6 +64,17 @@ class Workload:
     lines: int = 0
     window: int = 0
     python_path: str | None = None
+    top: int = 0
+    """One more than the highest page frame of a recording, 0: unknown."""
+
+    def check(self, zones: Sequence[ZoneSpec]) -> None:
+        """Raise InputError where a page that must be held since boot is not memory of these zones."""
+        for pfn, order in self.held:
+            if not any(zone.start_pfn <= pfn and pfn + (1 << order) <= zone.end_pfn for zone in zones):
+                raise InputError(
+                    f"--workload {self.name}: page {pfn:#x} of the recording is not memory of this machine; leave out "
+                    "--memory, or give the zoneinfo that was taken with it (--zoneinfo)"
+                )
 
     def dimensions(self, cpus: int, zones: Sequence[ZoneSpec]) -> Dimensions:
         return Dimensions(
@@ -96,7 +107,8 @@ class Workload:
 def _write_task(machine: Machine, number: int, plan: TaskPlan, seed: int) -> None:
     task = machine.tasks[number]
     task.comm, task.program, task.home = plan.comm, plan.program, plan.home
-    task.end, task.stream, task.oom_score_adj, task.held_limit = plan.end, plan.stream, plan.oom_score_adj, plan.held_limit
+    task.end, task.stream = plan.end, plan.stream
+    task.oom_score_adj, task.held_limit = plan.oom_score_adj, plan.held_limit
     task.csd = machine.dims.cpus + number
     task.rng = _mix(seed * 1_000_003 + number)
     for index, value in enumerate(plan.user[:USER_WORDS]):

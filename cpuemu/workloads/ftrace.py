@@ -79,7 +79,7 @@ class LostEvents(NamedTuple):
     """The recording itself says that events are missing here."""
 
     line: int
-    count: int
+    missing: int
 
 
 Record = PageAlloc | PageFree | CsdQueue | IpiSend | HotplugStep | LostEvents
@@ -125,7 +125,7 @@ def _frame(text: bytes) -> int:
 def _cpu(text: bytes) -> int:
     number = int(text)
     if number > MAX_CPU:
-        raise ValueError(f"CPU {number}")
+        raise ValueError
     return number
 
 
@@ -183,12 +183,12 @@ def _record(head: bytes, label: bytes, fields: bytes, number: int, name: str) ->
     cpu, seconds, fraction = columns.groups()
     try:
         if found is None:
-            raise ValueError("a field is missing")
+            raise ValueError
         time_ns = int(seconds + (fraction or b"").ljust(9, b"0")[:9])
         return make(number, time_ns, _cpu(cpu), found)
-    except ValueError as error:
-        raise InputError(f"{name}: line {number}: {label.decode()} cannot be read ({error}); "
-                         "is the file damaged or cut short?") from None
+    except ValueError:
+        raise InputError(f"{name}: line {number}: {label.decode()} cannot be read from "
+                         f"{fields[:60].decode(errors='replace')!r}; is the file damaged or cut short?") from None
 
 
 # --- files -------------------------------------------------------------------------------------------------

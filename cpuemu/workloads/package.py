@@ -1,4 +1,7 @@
-"""A compiled recording in one small file: msgpack, compressed.  The one that ships is made by tools/pack_recording.py."""
+"""A compiled recording in one small file: msgpack, compressed.
+
+The one that ships is made by tools/pack_recording.py.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import msgpack
 from cpuemu.workloads.base import InputError, Workload
 from cpuemu.workloads.replay import from_plain, plain
 
-MAGIC = b"cpuemu-replay-1\n"
+MAGIC = b"cpuemu-replay-2\n"
 
 
 def dump(workload: Workload) -> bytes:

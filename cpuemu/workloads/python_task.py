@@ -1,83 +1,147 @@
-"""``FILE.py:CLASS``: a user's own program.
+"""A user's own program: ``my_file.py:MyWorkload``.
 
-    from cpuemu.kernel.uapi import Alloc, Exit, Free
-
-    class Burst:
-        tasks = 4                      # tasks, spread over the CPUs; default: one a CPU
-        operations = 1000              # operations of each task; 0: until it returns Exit()
-
-        def next(self, task):          # asked once an operation, on whatever CPU the task runs
-            if len(task.held) < 50 and not task.failed:
-                return Alloc(order=task.random(3))
-            return Free(task.random(len(task.held)))
-
-Each CPU's process has its own instance: what must last stands in ``task.vars`` (eight words in RAM).
+The class needs ``next(self, task)``, which returns an operation of cpuemu.kernel.uapi; ``tasks`` and ``operations`` may
+say how many tasks there are and how many operations each does.  The class is loaded twice: here, to find every mistake
+before a machine is started, and in each CPU's process.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import sys
+import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from cpuemu.kernel.uapi import UserProgram
-from cpuemu.layout import Program
+from cpuemu.kernel.uapi import (
+    Alloc,
+    Call,
+    Exit,
+    Free,
+    Operation,
+    ProgramError,
+    Reschedule,
+    Sleep,
+    UserProgram,
+    UserTask,
+)
+from cpuemu.layout import HELD_PAGES, MAX_ORDER, MigrateType, Program
 from cpuemu.workloads.base import InputError, Request, TaskPlan, Workload
 
-DEFAULT_OPERATIONS = 10_000
+EXAMPLE = "my_file.py:MyWorkload"
+TASKS_A_CPU = 1
 MAX_TASKS = 4096
 MODULE = "cpuemu_user_workload"
 
 
 def python_workload(spec: str, request: Request) -> Workload:
-    """The class looked up and asked how many tasks it wants.  Raises InputError."""
-    chosen = _class(spec)
-    count = request.tasks or _number(chosen, "tasks", request.cpus, spec)
-    operations = request.operations if request.operations is not None else _number(chosen, "operations",
-                                                                                  DEFAULT_OPERATIONS, spec)
-    if not 0 < count <= MAX_TASKS:
-        raise InputError(f"--workload {spec}: tasks is {count}, it must be 1 to {MAX_TASKS}")
-    name = spec.rpartition(":")[2]
-    tasks = [TaskPlan(f"{name[:11]}/{number}", Program.PYTHON, number % request.cpus, operations)
-             for number in range(count)]  # fmt: skip
-    path, _, cls = spec.rpartition(":")
-    return Workload(name, tasks, python_path=f"{Path(path).resolve()}:{cls}")
+    """Tasks that run the user's program.  Raises InputError on every mistake that shows before it runs."""
+    path, name = split(spec)
+    made = instance(spec)
+    tasks = request.tasks if request.tasks is not None else _number(made, "tasks", spec, TASKS_A_CPU * request.cpus)
+    operations = request.operations or _number(made, "operations", spec, 0)
+    held_limit = _number(made, "held_limit", spec, HELD_PAGES)
+    if not 1 <= tasks <= MAX_TASKS:
+        raise InputError(f"--workload {spec}: {name}.tasks is {tasks}; give 1 to {MAX_TASKS}")
+    plans = [TaskPlan(f"{name[:11]}/{number}"[:15], Program.PYTHON, number % request.cpus, operations,
+                      held_limit=min(held_limit, HELD_PAGES))
+             for number in range(tasks)]  # fmt: skip
+    return Workload(name, plans, python_path=f"{path.resolve()}:{name}")
 
 
-def program(spec: str) -> UserProgram:
-    """An instance, in the process of a CPU."""
-    instance: UserProgram = _class(spec)()
-    return instance
+class Guarded:
+    """A user's program whose mistakes are told as its own: it raises ProgramError and nothing else."""
+
+    def __init__(self, user: UserProgram, path: Path) -> None:
+        self._user, self._path = user, path
+
+    def next(self, task: UserTask) -> Operation:
+        try:
+            operation = self._user.next(task)
+        except Exception as error:
+            raise ProgramError(f"next() failed: {_told(error, self._path)}") from None
+        match operation:
+            case Alloc(int(order), int(kind)) if 0 <= order < MAX_ORDER and 0 <= kind < MigrateType.PCPTYPES:
+                return operation
+            case Sleep(int(microseconds)) if microseconds >= 0:
+                return operation
+            case Free(int()) | Call(int()) | Reschedule(int()) | Exit():
+                return operation
+        raise ProgramError(f"next() returned {operation!r}, which is no operation of cpuemu.kernel.uapi, or one with "
+                           f"arguments that cannot be (orders are 0 to {MAX_ORDER - 1})")
 
 
-def _class(spec: str) -> type[Any]:
+def program(spec: str) -> Guarded:
+    """The program of one process.  Raises InputError."""
+    return Guarded(instance(spec), split(spec)[0])
+
+
+def instance(spec: str) -> UserProgram:
+    """An object of the user's class.  Raises InputError."""
+    path, name = split(spec)
+    module = _module(path, spec)
+    made = getattr(module, name, None)
+    if made is None:
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == MODULE]
+        raise InputError(f"--workload {spec}: {path} has no class {name!r}" +
+                         (f"; it has {', '.join(classes)}" if classes else ""))
+    if not inspect.isclass(made):
+        raise InputError(f"--workload {spec}: {name} in {path} is no class")
+    if not callable(getattr(made, "next", None)):
+        raise InputError(f"--workload {spec}: class {name} has no method next(self, task)")
+    try:
+        user: Any = made()
+    except Exception as error:
+        raise InputError(f"--workload {spec}: {name}() failed: {_told(error, path)}") from None
+    try:
+        inspect.signature(user.next).bind(None)
+    except TypeError:
+        raise InputError(f"--workload {spec}: {name}.next must take one argument, the task: next(self, task)") from None
+    return user  # type: ignore[no-any-return]
+
+
+def split(spec: str) -> tuple[Path, str]:
+    """The file and the class."""
     path, colon, name = spec.rpartition(":")
     if not colon or not name.isidentifier():
-        raise InputError(f"--workload {spec}: name the class too, as in {spec.split(':')[0]}:MyWorkload")
-    chosen = getattr(_module(Path(path), spec), name, None)
-    if not isinstance(chosen, type):
-        raise InputError(f"--workload {spec}: there is no class {name} in {path}")
-    if not callable(getattr(chosen, "next", None)):
-        raise InputError(f"--workload {spec}: class {name} has no method next(self, task)")
-    return chosen
+        raise InputError(f"--workload {spec}: say which class of the file it is, as in {EXAMPLE}")
+    return Path(path), name
 
 
-def _module(path: Path, spec: str) -> ModuleType:
+def _module(path: Path, spec: str) -> Any:
     if not path.is_file():
-        raise InputError(f"--workload {spec}: there is no file {path}")
-    found = importlib.util.spec_from_file_location(MODULE, path)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
+        raise InputError(f"--workload {spec}: {path} is {'a directory' if path.is_dir() else 'not there'}")
+    made = importlib.util.spec_from_file_location(MODULE, path)
+    if made is None or made.loader is None:
+        raise InputError(f"--workload {spec}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(made)
+    sys.modules[MODULE] = module  # dataclasses look their module up
+    # What lies beside the file can be imported, as when it is run; a file of bytecode is not left there.
+    beside, writes = str(path.resolve().parent), sys.dont_write_bytecode
+    if beside not in sys.path:
+        sys.path.append(beside)
+    sys.dont_write_bytecode = True
     try:
-        found.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"--workload {spec}: {path} cannot be imported: {type(error).__name__}: {error}") from error
+        made.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"--workload {spec}: {path} cannot be loaded: {_told(error, path)}") from None
+    finally:
+        sys.dont_write_bytecode = writes
     return module
 
 
-def _number(chosen: type[Any], name: str, default: int, spec: str) -> int:
-    value = getattr(chosen, name, default)
-    if not isinstance(value, int) or value < 0:
-        raise InputError(f"--workload {spec}: {name} is {value!r}, it must be a number")
+def _told(error: BaseException, path: Path) -> str:
+    """An exception in one line, with the line of the user's file where it came from."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"line {error.lineno}: {type(error).__name__}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    said = " ".join(str(error).split())
+    return (f"line {lines[-1]}: " if lines else "") + type(error).__name__ + (f": {said}" if said else "")
+
+
+def _number(made: UserProgram, name: str, spec: str, default: int) -> int:
+    value = getattr(made, name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(f"--workload {spec}: {name} is {value!r}; give a number that is not negative")
     return value

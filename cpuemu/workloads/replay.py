@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from cpuemu.kernel.mmzone import ZoneSpec
-from cpuemu.layout import Program
+from cpuemu.kernel.mmzone import ZoneSpec, zones_for
+from cpuemu.layout import MAX_ORDER, MAX_PAGES, PAGE_SHIFT, Program
 from cpuemu.workloads.base import DEFAULT_WINDOW, HotplugEvent, InputError, Request, StreamPlan, TaskPlan, Workload
 from cpuemu.workloads.compile import Compiled, compile_records, pack_stream
 from cpuemu.workloads.ftrace import read_trace
 
 SHIPPED = "linux-6.12-pressure"
+LEAST_PAGES = 16384
 
 
 def replay_workload(rest: str, request: Request) -> Workload:
-    """The recording that ships with cpuemu, or one of the user's."""
+    """The recording that ships with cpuemu, or one of the user's.  Raises InputError."""
     if not rest:
         from cpuemu.workloads.package import load_packaged
 
@@ -25,21 +27,36 @@ def replay_workload(rest: str, request: Request) -> Workload:
         from cpuemu.workloads.package import load_file
 
         return for_machine(load_file(path), request)
-    return for_machine(from_compiled(path.name, compile_file(path), None), request)
+    return for_machine(from_files(path), request)
+
+
+def from_files(trace: Path, zoneinfo: Path | None = None) -> Workload:
+    """A recording and the zoneinfo that was taken before it: named, or ``zoneinfo.before`` in the same directory."""
+    beside = zoneinfo or trace.with_name("zoneinfo.before")
+    zones = None
+    compiled = compile_file(trace)
+    if zoneinfo is not None or beside.is_file():
+        from cpuemu.workloads.zoneinfo import read_zoneinfo
+
+        zones = read_zoneinfo(beside)
+    return from_compiled(trace.name, compiled, zones)
 
 
 def compile_file(path: Path) -> Compiled:
     compiled = compile_records(read_trace(path))
     if not compiled.allocations and not compiled.held:
-        raise InputError(f"{path}: no mm_page_alloc or mm_page_free line in it; record with -e kmem:mm_page_alloc "
-                         "-e kmem:mm_page_free (and cpuhp, csd, ipi)")
+        raise InputError(f"{path}: no page events (mm_page_alloc, mm_page_free) in it; record with -e kmem, and with "
+                         "-e cpuhp -e csd -e ipi for hotplug and interrupts")
     return compiled
 
 
 def from_compiled(name: str, compiled: Compiled, zones: list[ZoneSpec] | None) -> Workload:
-    """Streams of recorded CPUs, in order of their numbers; homes are set by ``for_machine``."""
+    """Streams of recorded CPUs, in order of their numbers; homes are set by ``for_machine``.
+
+    Without zones the memory is as large as the recorded machine's must have been.
+    """
     workload = Workload(name, slots=compiled.slots, held=compiled.held, hotplug=compiled.hotplug, zones=zones,
-                        skipped=dict(compiled.skipped), lines=compiled.lines)  # fmt: skip
+                        skipped=dict(compiled.skipped), lines=compiled.lines, top=compiled.top)  # fmt: skip
     for number, cpu in enumerate(sorted(compiled.streams)):
         operations = compiled.streams[cpu]
         workload.streams.append(StreamPlan(pack_stream(operations), len(operations), number))
@@ -56,18 +73,18 @@ def for_machine(workload: Workload, request: Request) -> Workload:
     workload.hotplug = here
     workload.window = request.window or DEFAULT_WINDOW
     if workload.zones is None:
-        workload.zones = _zones_around(workload)
+        workload.zones = zones_for(_memory_of(workload, request.cpus), request.cpus)
     return workload
 
 
-def _zones_around(workload: Workload) -> list[ZoneSpec] | None:
-    """A recording without its zoneinfo: memory that holds every held page, and as much again to allocate from."""
-    from cpuemu.kernel.mmzone import zones_for
-    from cpuemu.layout import PAGE_SHIFT
-
-    top = max((pfn + (1 << order) for pfn, order in workload.held), default=0)
-    need = max(top, 1 << 16, 2 * workload.slots)
-    return zones_for(-(-need >> 13) << 13 << PAGE_SHIFT, 1)
+def _memory_of(workload: Workload, cpus: int) -> int:
+    """Bytes, up to the highest page frame of the recording, and enough for the CPUs' lists."""
+    highest = max((pfn + (1 << order) for pfn, order in workload.held), default=0)
+    if highest > MAX_PAGES:
+        raise InputError(f"{workload.name}: page {highest - 1:#x} lies above {MAX_PAGES >> 18} GiB, the most that a "
+                         "machine has")
+    pages = min(MAX_PAGES, max(workload.top, LEAST_PAGES + 256 * cpus))
+    return -(-pages >> MAX_ORDER) << MAX_ORDER << PAGE_SHIFT
 
 
 def _count(skipped: dict[str, int], what: str, number: int) -> None:
@@ -79,7 +96,7 @@ def plain(workload: Workload) -> Mapping[str, object]:
     """The workload as values that msgpack can write (package.py)."""
     return {
         "name": workload.name, "slots": workload.slots, "lines": workload.lines, "held": workload.held,
-        "skipped": workload.skipped,
+        "skipped": workload.skipped, "top": workload.top,
         "hotplug": [(each.line, each.time_ns, each.cpu, each.up) for each in workload.hotplug],
         "streams": [(stream.ops, stream.count, stream.task) for stream in workload.streams],
         "tasks": [(task.comm, task.home, task.end, task.stream) for task in workload.tasks],
@@ -87,16 +104,15 @@ def plain(workload: Workload) -> Mapping[str, object]:
     }  # fmt: skip
 
 
-def from_plain(data: dict[str, object]) -> Workload:
+def from_plain(content: dict[str, Any]) -> Workload:
     """The reverse.  Raises KeyError, TypeError or ValueError on data of another shape."""
-    from typing import Any, cast
-
-    content = cast("dict[str, Any]", data)
     zones = [ZoneSpec(**{**zone, "wmark": tuple(zone["wmark"]), "lowmem_reserve": tuple(zone["lowmem_reserve"])})
              for zone in content["zones"]]  # fmt: skip
     return Workload(
-        name=content["name"], slots=content["slots"], lines=content["lines"], skipped=dict(content["skipped"]),
-        held=[(pfn, order) for pfn, order in content["held"]], hotplug=[HotplugEvent(*each) for each in content["hotplug"]],
-        streams=[StreamPlan(*each) for each in content["streams"]], zones=zones or None,
-        tasks=[TaskPlan(comm, Program.REPLAY, home, end, stream=stream) for comm, home, end, stream in content["tasks"]],
+        name=content["name"], slots=content["slots"], lines=content["lines"], top=content["top"], zones=zones or None,
+        skipped=dict(content["skipped"]), held=[(pfn, order) for pfn, order in content["held"]],
+        hotplug=[HotplugEvent(*each) for each in content["hotplug"]],
+        streams=[StreamPlan(*each) for each in content["streams"]],
+        tasks=[TaskPlan(comm, Program.REPLAY, home, end, stream=stream)
+               for comm, home, end, stream in content["tasks"]],
     )  # fmt: skip

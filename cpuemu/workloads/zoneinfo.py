@@ -4,97 +4,127 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from cpuemu.kernel.mmzone import ZoneSpec
+from cpuemu.kernel.mmzone import ZoneSpec, drift_mark, reserve_blocks
 from cpuemu.layout import MAX_NR_ZONES
 from cpuemu.workloads.base import InputError
 
-ORDER = ("DMA", "DMA32", "Normal", "Movable", "Device")
 _ZONE = re.compile(r"^Node (\d+), zone\s+(\w+)\s*$")
 _NUMBER = re.compile(r"^\s*(?:pages )?([\w() ]+?):?\s+(\d+)\s*$")
 _PROTECTION = re.compile(r"protection: \(([\d, ]+)\)")
+_NEEDED = ("min", "low", "high", "spanned", "present", "start_pfn")
+
+
+@dataclass
+class Section:
+    """One zone's lines: its own numbers, and those of each CPU's page set."""
+
+    node: int
+    name: str
+    numbers: dict[str, int] = field(default_factory=dict)
+    sets: list[dict[str, int]] = field(default_factory=list)
+    protection: list[int] = field(default_factory=list)
+
+    @property
+    def managed(self) -> int:
+        return self.numbers.get("managed", self.numbers.get("present", 0))  # one number before v3.9
 
 
 def read_zoneinfo(path: Path) -> list[ZoneSpec]:
-    """The populated zones of node 0, lowest first.  Raises InputError."""
+    """The populated zones, lowest first.  Raises InputError."""
     try:
         text = path.read_text(encoding="ascii")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a copy of /proc/zoneinfo (it is not text)") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    zones = parse_zoneinfo(text)
-    if not zones:
-        raise InputError(f"{path}: not a copy of /proc/zoneinfo (it names no zone with memory)")
+    return parse_zoneinfo(text, str(path))
+
+
+def parse_zoneinfo(text: str, name: str = "zoneinfo") -> list[ZoneSpec]:
+    """The populated zones, lowest first.  Raises InputError on what is no zoneinfo, or of a machine unlike this one."""
+    sections = list(_sections(text))
+    populated = [each for each in sections if each.managed]
+    if not populated:
+        raise InputError(f"{name}: not a copy of /proc/zoneinfo (it names no zone with memory)")
+    if any(each.node != populated[0].node for each in populated):
+        raise InputError(f"{name}: it has several memory nodes, a machine here has one; keep the lines of one node")
+    # protection has a number for each zone that could be, populated or not
+    places = [[each.name for each in sections if each.node == populated[0].node].index(zone.name) for zone in populated]
+    zones = sorted((_zone(each, places, name) for each in populated), key=lambda zone: zone.start_pfn)
+    for lower, upper in pairwise(zones):
+        if upper.start_pfn < lower.end_pfn:
+            raise InputError(f"{name}: zones {lower.name} and {upper.name} overlap; is it two files in one?")
+    if len(populated) > MAX_NR_ZONES:
+        raise InputError(f"{name}: it has {len(populated)} zones with memory, a machine here at most {MAX_NR_ZONES}")
     return zones
 
 
-def parse_zoneinfo(text: str) -> list[ZoneSpec]:
-    """The populated zones of node 0, lowest first; what the text does not say is 0."""
-    sections = [(name, lines) for node, name, lines in _sections(text) if node == 0]
-    populated = [name for name, lines in sections if _managed(_first_numbers(lines))]
-    zones = [_zone(name, lines, populated) for name, lines in sections if name in populated]
-    return sorted(zones, key=lambda zone: zone.start_pfn)[:MAX_NR_ZONES]
-
-
-def _sections(text: str) -> Iterator[tuple[int, str, list[str]]]:
-    node, name, lines = -1, "", []
+def _sections(text: str) -> Iterator[Section]:
+    section: Section | None = None
+    in_sets = False
     for line in text.splitlines():
-        match = _ZONE.match(line)
-        if match:
-            if name:
-                yield node, name, lines
-            node, name, lines = int(match[1]), match[2], []
+        start = _ZONE.match(line)
+        if start:
+            if section is not None:
+                yield section
+            section, in_sets = Section(int(start[1]), start[2]), False
+        elif section is not None:
+            in_sets = in_sets or line.strip() == "pagesets"
+            _read_line(section, line, in_sets)
+    if section is not None:
+        yield section
+
+
+def _read_line(section: Section, line: str, in_sets: bool) -> None:
+    found = _NUMBER.match(line)
+    if found:
+        key, value = found[1].strip(), int(found[2])
+        if in_sets and key == "cpu":
+            section.sets.append({})
+        elif in_sets and section.sets and key in ("count", "high", "batch", "high_min", "vm stats threshold"):
+            section.sets[-1][key] = value
         else:
-            lines.append(line)
-    if name:
-        yield node, name, lines
+            section.numbers.setdefault(key, value)
+    elif (protection := _PROTECTION.search(line)) is not None:
+        section.protection = [int(part) for part in protection[1].split(",")]
 
 
-def _first_numbers(lines: list[str]) -> dict[str, int]:
-    """The first value of each name: pagesets repeat ``count``, ``high`` and ``batch`` for every CPU."""
-    numbers: dict[str, int] = {}
-    for line in lines:
-        match = _NUMBER.match(line)
-        if match:
-            numbers.setdefault(match[1].strip(), int(match[2]))
-    return numbers
-
-
-def _managed(numbers: dict[str, int]) -> int:
-    return numbers.get("managed", numbers.get("present", 0))  # one number before v3.9
-
-
-def _zone(name: str, lines: list[str], populated: list[str]) -> ZoneSpec:
-    pagesets = next((index for index, line in enumerate(lines) if line.strip() == "pagesets"), len(lines))
-    numbers, sets = _first_numbers(lines[:pagesets]), lines[pagesets:]
-    first = _first_numbers(sets)
-    counts = [int(match[2]) for match in map(_NUMBER.match, sets) if match and match[1].strip() == "count"]
-    batch = max(1, first.get("batch", 1))
-    high = first.get("high", first.get("high_min", 0))
-    free = numbers.get("nr_free_pages", numbers.get("free", 0))
+def _zone(section: Section, places: list[int], name: str) -> ZoneSpec:
+    numbers = section.numbers
+    for key in _NEEDED:
+        if key not in numbers:
+            raise InputError(f"{name}: zone {section.name} has no line for {key}; is the file cut short?")
+    wmark = (numbers["min"], numbers["low"], numbers["high"])
+    spanned, present, managed = numbers["spanned"], numbers["present"], section.managed
+    if not (wmark[0] <= wmark[1] <= wmark[2] and managed <= present <= spanned):
+        raise InputError(f"{name}: zone {section.name}: expected min <= low <= high and managed <= present <= spanned")
+    batch, high = _pcp_sizes(section.sets)
+    threshold = max((each.get("vm stats threshold", 1) for each in section.sets), default=1)
+    protection = [section.protection[place] if place < len(section.protection) else 0 for place in places]
+    free = numbers.get("nr_free_pages", numbers.get("free", 0)) + sum(each.get("count", 0) for each in section.sets)
     return ZoneSpec(
-        name=name, start_pfn=first.get("start_pfn", numbers.get("start_pfn", 1)), spanned=numbers.get("spanned", 0),
-        present=numbers.get("present", 0), managed=_managed(numbers),
-        wmark=(numbers.get("min", 0), numbers.get("low", 0), numbers.get("high", 0)),
-        lowmem_reserve=_protection("\n".join(lines), populated), pcp_batch=batch,
-        # v3.2 frees a batch when the count reaches high: with fewer pages than that on the lists it never ends.
-        pcp_high=max(high, batch) if batch > 1 else high,
-        stat_threshold=first.get("vm stats threshold", 1),
-        nr_file=_file_pages(numbers), free=free + sum(counts),
+        name=section.name, start_pfn=numbers["start_pfn"], spanned=spanned, present=present, managed=managed,
+        wmark=wmark, lowmem_reserve=tuple((protection + [0] * MAX_NR_ZONES)[:MAX_NR_ZONES]),
+        pcp_batch=batch, pcp_high=high, stat_threshold=threshold,
+        percpu_drift_mark=drift_mark(wmark, len(section.sets), threshold), nr_reserve_blocks=reserve_blocks(wmark[0]),
+        nr_file=_file_pages(numbers), free=min(free, managed),
     )  # fmt: skip
 
 
+def _pcp_sizes(sets: list[dict[str, int]]) -> tuple[int, int]:
+    """Batch and high.  v6.7 and later tune ``high`` for each CPU while they run: the lowest that is in use counts."""
+    batch = max(1, min((each["batch"] for each in sets if "batch" in each), default=1))
+    highs = [each.get("high") or each.get("high_min", 0) for each in sets]
+    high = min((each for each in highs if each), default=0)
+    # v3.2 frees a batch when the count reaches high: with fewer pages than that on the lists it would never end.
+    return batch, max(high, batch) if batch > 1 else high
+
+
 def _file_pages(numbers: dict[str, int]) -> int:
-    zone = numbers.get("nr_zone_inactive_file", 0) + numbers.get("nr_zone_active_file", 0)
     if "nr_zone_inactive_file" in numbers:
-        return zone
+        return numbers["nr_zone_inactive_file"] + numbers.get("nr_zone_active_file", 0)
     return numbers.get("nr_inactive_file", 0) + numbers.get("nr_active_file", 0)  # counted by zone before v4.8
-
-
-def _protection(text: str, populated: list[str]) -> tuple[int, ...]:
-    match = _PROTECTION.search(text)
-    values = [int(part) for part in match[1].split(",")] if match else []
-    result = [values[ORDER.index(name)] if name in ORDER and ORDER.index(name) < len(values) else 0 for name in populated]
-    return tuple((result + [0] * MAX_NR_ZONES)[:MAX_NR_ZONES])

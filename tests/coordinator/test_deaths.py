@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cpuemu.report.image import open_image
-from tests.launched import Launched, wait_for
+from tests.launched import Launched, is_zombie, wait_for
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -72,8 +72,4 @@ def _pid(run: Launched, role: str) -> int:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return not is_zombie(pid)

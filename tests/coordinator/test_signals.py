@@ -1,0 +1,92 @@
+"""What a person or a host does to a run with signals: Ctrl-C, twice, SIGSTOP and SIGCONT."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cpuemu.layout import MachineState
+from tests.launched import Launched, wait_for
+
+pytestmark = pytest.mark.timeout(90)
+
+STORM = ("--cpus", "4", "--workload", "storm", "--memory", "64M", "--seconds", "30")
+
+
+def test_ctrl_c_stops_in_order_and_audits(launch: Callable[..., Launched]) -> None:
+    run = launch(*STORM, "--hotplug", "random:0.05").running()
+    time.sleep(0.5)
+    run.process.send_signal(signal.SIGINT)
+    code, said = run.end(20)
+    assert (code, said["verdict"], said["findings"]) == (130, "interrupted", []), (said, run.log)
+    pages = said["pages"]
+    assert pages["managed"] == pages["buddy"] + pages["pcp"] + pages["allocated"]
+    assert run.image.machine.header.state == MachineState.OFF
+
+
+def test_ctrl_c_during_boot(launch: Callable[..., Launched]) -> None:
+    run = launch(*STORM)
+    wait_for(lambda: run.image.machine.header.boot_ns, 20, "power on")
+    run.process.send_signal(signal.SIGINT)
+    code, said = run.end(20)
+    assert (code, said["verdict"], said["findings"]) == (130, "interrupted", []), (said, run.log)
+
+
+def test_ctrl_c_of_the_whole_group(launch: Callable[..., Launched]) -> None:
+    """A terminal sends it to every process: only the launcher acts."""
+    run = launch(*STORM).running()
+    for pid, _ in run.tree():
+        run.signal(pid, signal.SIGINT)
+    run.process.send_signal(signal.SIGINT)
+    code, said = run.end(20)
+    assert (code, said["verdict"], said["findings"]) == (130, "interrupted", []), (said, run.log)
+
+
+def test_a_second_ctrl_c_switches_off_hard(launch: Callable[..., Launched]) -> None:
+    run = launch(*STORM).running()
+    run.kill("cpu 1", signal.SIGSTOP)  # so that it cannot stop in order
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    run.process.send_signal(signal.SIGINT)
+    code, said = run.end(5)
+    assert (code, said["verdict"], said["findings"]) == (130, "interrupted", []), (said, run.log)
+
+
+def test_a_stopped_cpu_is_not_judged(launch: Callable[..., Launched]) -> None:
+    run = launch("--cpus", "4", "--workload", "storm", "--memory", "64M", "--seconds", "5", "--hotplug", "random:0.1",
+                 ).running()
+    wait_for(lambda: run.image.machine.cpus[3].user, 10, "cpu 3 is in user mode")
+    run.kill("cpu 3", signal.SIGSTOP)
+    wait_for(lambda: run.image.machine.cpus[3].host_stopped, 2, "host-stopped is seen")
+    time.sleep(3)
+    run.kill("cpu 3", signal.SIGCONT)
+    code, said = run.end(30)
+    assert (code, said["verdict"], said["findings"]) == (0, "ok", []), (said, run.log)
+
+
+def test_everything_stopped_and_continued(launch: Callable[..., Launched]) -> None:
+    """Ctrl-Z and fg: time that nobody had is nobody's fault."""
+    run = launch("--cpus", "4", "--workload", "storm", "--memory", "64M", "--seconds", "6", "--hotplug", "random:0.1",
+                 ).running()
+    everybody = [run.process.pid, *(pid for pid, _ in run.tree())]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in everybody:
+            run.signal(pid, number)
+        time.sleep(3)
+    code, said = run.end(30)
+    assert (code, said["verdict"], said["findings"]) == (0, "ok", []), (said, run.log)
+
+
+def test_the_progress_line_says_who_is_stopped(launch: Callable[..., Launched]) -> None:
+    run = launch(*STORM, json=False).running()
+    run.kill("cpu 1", signal.SIGSTOP)
+    wait_for(lambda: run.image.machine.cpus[1].host_stopped, 2, "host-stopped is seen")
+    time.sleep(2.5)
+    run.kill("cpu 1", signal.SIGCONT)
+    run.process.send_signal(signal.SIGINT)
+    run.end(20)
+    assert "host-stopped: cpu 1" in run.errors
+    assert "verdict: interrupted" in run.output

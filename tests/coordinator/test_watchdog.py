@@ -1,0 +1,329 @@
+"""The watchdog on hand-made machines: what it names, how soon, and what it never blames."""
+
+from __future__ import annotations
+
+import pytest
+
+from cpuemu.coordinator import host_time
+from cpuemu.coordinator.watchdog import SECOND, Watchdog
+from cpuemu.core import Ram
+from cpuemu.layout import (
+    LINE_END,
+    LOCK_CPU_ADD_REMOVE,
+    LOCK_CPU_HOTPLUG,
+    CallFunctionData,
+    CpuState,
+    Finding,
+    Lock,
+    MachineState,
+    Op,
+    Vector,
+    first_workload_task,
+)
+from cpuemu.sites import site
+from tests.handmade import T0, Handmade, machine
+
+LOOK = SECOND // 10
+CSD_LOCK_WAIT = site("csd_lock_wait")
+STORM = 70
+
+
+class Host:
+    """/proc, as a test wants it: the process of CPU n has pid n + 1."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.states: dict[int, str] = {}
+        self.times: dict[int, tuple[int, int]] = {}
+        self.running: set[int] = set()
+        self.ran = 0
+        self.busy_threads: set[int] = set()
+        monkeypatch.setattr(host_time, "process_state", lambda pid: self.states.get(pid - 1, "S"))
+        monkeypatch.setattr(host_time, "run_times", self._run_times)
+        monkeypatch.setattr(host_time, "others_asleep", lambda pid: pid - 1 not in self.busy_threads)
+
+    def runs(self, cpu: int) -> None:
+        """Its process has a core, and uses it."""
+        self.states[cpu] = "R"
+        self.running.add(cpu)
+
+    def _run_times(self, pid: int) -> tuple[int, int]:
+        self.ran += LOOK
+        return (self.ran, 0) if pid - 1 in self.running else self.times.get(pid - 1, (0, 0))
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(monkeypatch)
+
+
+class Watched:
+    """A machine, its watchdog, and the time."""
+
+    def __init__(self) -> None:
+        self.made: Handmade = machine()
+        self.machine = self.made.machine
+        for cpu in range(4):
+            self.made.task(STORM + cpu, f"storm/{cpu}", cpu)
+        self.machine.header.coordinator_line = LINE_END
+        self.dog = Watchdog(self.machine, Ram(self.made.memory), lambda cpu: cpu + 1)
+        self.now = T0
+        self.notes: list[str] = []
+
+    def look(self, seconds: float, beat: tuple[int, ...] = ()) -> Watched:
+        """Look ten times a second; the CPUs in ``beat`` pass points meanwhile."""
+        end = self.now + int(seconds * SECOND)
+        while self.now < end:
+            self.now += LOOK
+            for cpu in beat:
+                self.machine.cpus[cpu].heart += 1
+            self.notes = self.dog.look(self.now)
+        return self
+
+    @property
+    def finding(self) -> Finding | None:
+        return self.machine.findings[0] if self.machine.findings[0].done else None
+
+    def waits_for_call(self, cpu: int, target: int) -> None:
+        """``storm/cpu`` waits for cpu ``target`` to run its function."""
+        block = self.machine.cfds[cpu]
+        block.flags, block.func, block.refs, block.queued_ns = 1, 1, 1, self.now
+        block.cpumask[0] = 1 << target
+        self.made.run(cpu, STORM + cpu).preempt_count = 1
+        word = block.addr(CallFunctionData.flags)
+        self.made.wait(STORM + cpu, word, Op.MASK_CLEAR, 1, CSD_LOCK_WAIT, since=self.now)
+        self.machine.cpus[cpu].sleeping = 1
+
+
+@pytest.fixture
+def watched(host: Host) -> Watched:
+    return Watched()
+
+
+def expect(watched: Watched, rule: str, *parts: str) -> Finding:
+    finding = watched.finding
+    assert finding is not None and watched.dog.fatal
+    assert finding.rule == rule
+    for part in parts:
+        assert part in finding.message, (part, finding.message)
+    assert watched.machine.header.state == MachineState.FAILED and watched.machine.header.frozen
+    return finding
+
+
+# --- deadlock ----------------------------------------------------------------------------------------------
+
+
+def deadlock(watched: Watched) -> None:
+    """Two tasks that hold a mutex each and want the other's."""
+    made, locks = watched.made, watched.machine.locks
+    for mutex, cpu, other in ((LOCK_CPU_ADD_REMOVE, 1, LOCK_CPU_HOTPLUG), (LOCK_CPU_HOTPLUG, 2, LOCK_CPU_ADD_REMOVE)):
+        locks[mutex].word, locks[mutex].holder = STORM + cpu + 1, STORM + cpu + 1
+        made.wait(STORM + cpu, locks[other].addr(Lock.word), Op.EQ, 0, CSD_LOCK_WAIT, busy=False, since=T0)
+
+
+def test_a_cycle_is_fatal_within_a_second_and_named(watched: Watched) -> None:
+    deadlock(watched)
+    watched.look(0.9)
+    finding = expect(watched, "deadlock", "storm/1", "storm/2", "cpu_hotplug.lock", "cpu_add_remove_lock")
+    assert finding.message.startswith("deadlock: storm/1 -> storm/2 -> storm/1; ")
+    assert finding.time_ns and finding.stack
+
+
+def test_a_cycle_seen_once_is_a_torn_look(watched: Watched) -> None:
+    deadlock(watched)
+    watched.look(0.1)
+    watched.made.tasks[STORM + 1].nterms = 0
+    assert watched.look(5).finding is None
+
+
+def test_a_cycle_whose_waits_are_new_ones_is_none(watched: Watched) -> None:
+    deadlock(watched)
+    for _ in range(30):
+        watched.look(0.1)
+        watched.made.tasks[STORM + 1].wait_ns += 1
+    assert watched.finding is None
+
+
+@pytest.mark.usefixtures("host")
+def test_nobody_is_judged_while_a_process_is_stopped(watched: Watched, host: Host) -> None:
+    host.states[3] = "T"
+    deadlock(watched)
+    watched.waits_for_call(0, 3)
+    watched.look(60)
+    assert watched.finding is None
+    assert watched.notes == ["cpu 3 is host-stopped (process 4)"]
+    assert watched.machine.cpus[3].host_stopped
+    assert watched.machine.cpus[3].stopped_ns == pytest.approx(60 * SECOND, rel=0.01)
+    host.states[3] = "S"
+    watched.look(0.9)
+    expect(watched, "deadlock")
+
+
+# --- waits that are late -----------------------------------------------------------------------------------
+
+
+def test_a_csd_that_nobody_answers(watched: Watched) -> None:
+    watched.waits_for_call(1, 2)
+    assert watched.look(9.5, beat=(2,)).finding is None
+    watched.look(1, beat=(2,))
+    expect(watched, "csd-lock-wait", "cpu 1 (storm/1) waits in csd_lock_wait", "cpu 2")
+
+
+def test_a_wait_for_a_stopped_process_is_the_hosts(watched: Watched, host: Host) -> None:
+    """Also right after SIGCONT, before the process has done anything, and when the wait began while it was stopped."""
+    host.states[2] = "T"
+    watched.look(5)
+    watched.waits_for_call(1, 2)
+    watched.look(60)
+    host.runs(2)
+    assert watched.look(2, beat=(2,)).finding is None
+    watched.look(9, beat=(2,))
+    expect(watched, "csd-lock-wait")
+
+
+def test_a_starved_process_is_not_late(watched: Watched, host: Host) -> None:
+    """Runnable, and not running: the host's schedstat tells of it only afterwards."""
+    host.states[2], host.times[2] = "R", (7, 7)
+    watched.machine.cpus[2].sleeping = 0
+    watched.waits_for_call(1, 2)
+    assert watched.look(40).finding is None
+    assert watched.machine.cpus[2].starved_ns == pytest.approx(40 * SECOND, rel=0.01)
+    host.times[2] = (8, 7 + 40 * SECOND)
+    watched.look(0.2)
+    assert watched.machine.cpus[2].starved_ns == pytest.approx(40 * SECOND, rel=0.01), "counted twice"
+
+
+def test_whoever_looks_may_be_held_up_itself(watched: Watched) -> None:
+    """Ctrl-Z stops the whole tree: nothing that waited meanwhile is late."""
+    watched.waits_for_call(1, 2)
+    watched.look(1, beat=(2,))
+    watched.now += 3600 * SECOND
+    assert watched.look(5, beat=(2,)).finding is None
+    watched.look(5, beat=(2,))
+    expect(watched, "csd-lock-wait")
+
+
+def test_a_mutex_held_for_ever(watched: Watched) -> None:
+    lock = watched.machine.locks[LOCK_CPU_HOTPLUG]
+    lock.word, lock.holder, lock.since_ns = STORM + 2 + 1, STORM + 2 + 1, T0
+    watched.made.run(2, STORM + 2)
+    watched.made.wait(STORM + 1, lock.addr(Lock.word), Op.EQ, 0, busy=False)
+    assert watched.look(29, beat=(2,)).finding is None
+    watched.look(2, beat=(2,))
+    expect(watched, "hung-task", "storm/1", "storm/2 holds it")
+
+
+def test_an_idle_machine_is_waited_for_in_full(watched: Watched) -> None:
+    assert watched.look(300).finding is None
+
+
+# --- frames ------------------------------------------------------------------------------------------------
+
+
+def lost_frame(watched: Watched) -> None:
+    watched.waits_for_call(1, 2)
+    watched.made.raise_ipi(1, 2, Vector.CALL_FUNCTION, 77, at=watched.now)
+
+
+def test_a_frame_that_never_comes_names_the_silent_pair(watched: Watched) -> None:
+    lost_frame(watched)
+    assert watched.look(2).finding is None
+    watched.look(1)
+    finding = expect(watched, "csd-lock-wait", "the pair cpu 1 -> cpu 2 is silent", "ticket 77", "storm/1 on cpu 1")
+    assert finding.cpu == 2
+
+
+def test_a_busy_receiver_is_told_of_a_lost_frame_too(watched: Watched, host: Host) -> None:
+    lost_frame(watched)
+    watched.machine.cpus[2].sleeping = 0
+    host.runs(2)
+    watched.look(3, beat=(2,))
+    expect(watched, "csd-lock-wait", "the pair cpu 1 -> cpu 2 is silent")
+
+
+def test_a_lost_call_comes_before_a_lost_reschedule(watched: Watched) -> None:
+    watched.made.raise_ipi(3, 0, Vector.RESCHEDULE, 76, at=watched.now)
+    lost_frame(watched)
+    watched.look(3)
+    expect(watched, "csd-lock-wait", "cpu 1 -> cpu 2")
+
+
+def test_a_lost_reschedule_alone(watched: Watched) -> None:
+    watched.made.raise_ipi(4, 0, Vector.RESCHEDULE, 76, at=watched.now)
+    watched.look(3)
+    expect(watched, "ipi-lost", "the pair the coordinator -> cpu 0 is silent")
+
+
+@pytest.mark.parametrize(
+    "why", ["irqs off", "in a handler", "in hand", "carried", "receiver starved", "sender starved"])
+def test_a_frame_that_may_still_come_is_waited_for(watched: Watched, host: Host, why: str) -> None:
+    lost_frame(watched)
+    words = watched.machine.cpus[2]
+    match why:
+        case "irqs off":
+            words.irqs_off = 1
+        case "in a handler":
+            words.hardirq = 1
+        case "in hand":
+            words.in_hand = 1
+        case "carried":
+            host.busy_threads = {1}
+        case "receiver starved":
+            words.sleeping, host.states[2] = 0, "R"
+        case "sender starved":
+            host.states[1], host.times[1] = "R", (5, 5)
+    assert watched.look(8).finding is None
+
+
+# --- CPUs that do not move ---------------------------------------------------------------------------------
+
+
+def test_soft_lockup(watched: Watched, host: Host) -> None:
+    watched.made.run(3, STORM + 3)
+    host.runs(3)  # and passes no point
+    assert watched.look(19).finding is None
+    watched.look(3)
+    expect(watched, "soft-lockup", "CPU#3 stuck for", "[storm/3:73]")
+
+
+def test_no_soft_lockup_of_a_process_that_the_host_makes_wait(watched: Watched, host: Host) -> None:
+    watched.made.run(3, STORM + 3)
+    host.states[3] = "D"
+    assert watched.look(60).finding is None
+
+
+def test_work_left_and_everybody_asleep(watched: Watched) -> None:
+    header = watched.machine.header
+    header.nr_workload, header.tasks_done = 4, 3
+    assert watched.look(1.9).finding is None
+    watched.look(1)
+    expect(watched, "hung-machine", "nobody can move", "storm/0")
+    assert first_workload_task(4) <= STORM
+
+
+@pytest.mark.parametrize("why", ["done", "hotplug", "timer", "heart", "stopping", "runnable"])
+def test_a_machine_that_may_still_move_is_not_hung(watched: Watched, host: Host, why: str) -> None:
+    header = watched.machine.header
+    header.nr_workload, header.tasks_done = 4, 3
+    beat: tuple[int, ...] = ()
+    match why:
+        case "done":
+            header.tasks_done = 4
+        case "hotplug":
+            watched.machine.hotplug.busy = 1
+        case "timer":
+            watched.machine.cpus[1].timer_ns = watched.now + 100 * SECOND
+        case "heart":
+            beat = (3,)
+        case "stopping":
+            header.state = MachineState.STOPPING
+        case "runnable":
+            host.states[2], host.times[2] = "R", (1, 1)
+    assert watched.look(10, beat).finding is None
+
+
+def test_a_cpu_without_a_process_is_nobodys_concern(watched: Watched) -> None:
+    watched.dog = Watchdog(watched.machine, Ram(watched.made.memory), lambda cpu: None if cpu == 3 else cpu + 1)
+    watched.machine.cpus[3].state = CpuState.GONE
+    watched.machine.cpus[3].sleeping = 0
+    assert watched.look(60).finding is None
+    assert not watched.machine.cpus[3].host_stopped

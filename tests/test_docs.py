@@ -1,0 +1,36 @@
+"""The documentation says what is: generated pages are up to date, links lead somewhere, commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import document_events, document_layout
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/layout.md", "docs/trace-events.md")
+
+
+@pytest.mark.parametrize("tool", [document_events, document_layout])
+def test_generated_pages_are_up_to_date(tool: object) -> None:
+    page, path = tool.page(), tool.PAGE  # type: ignore[attr-defined]
+    assert path.read_text() == page, f"run python -m {tool.__name__}"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_and_files_named_in_the_text_exist(name: str) -> None:
+    text = (ROOT / name).read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    files = re.findall(r"`((?:cpuemu|workers|tools|tests|docs|\.ci)/[\w./-]+)`", text)
+    missing = [each for each in links if not (ROOT / name).parent.joinpath(each).exists()]
+    missing += [each for each in files if not (ROOT / each).exists()]
+    assert not missing
+
+
+def test_continuous_integration_finds_the_command_of_the_readme() -> None:
+    """.ci/run takes it from the fenced block after the marker."""
+    block = re.search(r"^<!-- the tests -->\n```\n(.+)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert block and block[1].startswith("python3 -m venv .venv && ")
+    assert "\n" not in block[1]
