@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-CPUS = tuple(int(number) for number in os.environ.get("CPUEMU_TEST_CPUS", "1,2,8").split(","))
+CPUS = tuple(int(number) for number in os.environ.get("CPUEMU_TEST_CPUS", "1,2,8,64").split(","))
 PREEMPT = os.environ.get("CPUEMU_TEST_PREEMPT", "none")
 LAUNCHES = int(os.environ.get("CPUEMU_TEST_LAUNCHES", "6"))
 """Of the search for false alarms."""

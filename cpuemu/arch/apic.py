@@ -179,7 +179,7 @@ class Apic:
         raised = me.raised_ns[vector]
         me.inservice[vector] = ticket << 16 | source + 1
         self.ram.xchg(me.addr(Cpu.pending, vector), 0)
-        if self.core is not None:
+        if self.core is not None and vector != Vector.PLATFORM:
             self.core.count(Counter.IPI_TAKEN)
             self.core.latency(Latency.IPI, max(0, now() - raised))
         return Vector(vector), source

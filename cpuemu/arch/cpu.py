@@ -164,11 +164,15 @@ class Cpu:
     def _enter_interrupt(self, vector: Vector, source: int, ticket: int) -> None:
         me = self.me
         me.irqs_off, me.hardirq = 1, me.hardirq + 1
-        self.core.trace(Event.IPI_ENTRY, source, vector, ticket & 0xFFFFFFFF, ticket >> 32)
+        # The platform's is a device's interrupt, not one between processors: neither counted nor traced as such.
+        between = vector != Vector.PLATFORM
+        if between:
+            self.core.trace(Event.IPI_ENTRY, source, vector, ticket & 0xFFFFFFFF, ticket >> 32)
         try:
             self.traps.interrupt(self, vector, source)
         finally:
-            self.core.trace(Event.IPI_EXIT, source, vector, ticket & 0xFFFFFFFF, ticket >> 32)
+            if between:
+                self.core.trace(Event.IPI_EXIT, source, vector, ticket & 0xFFFFFFFF, ticket >> 32)
             me.inservice[vector] = 0
             me.hardirq -= 1
             me.irqs_off = 0

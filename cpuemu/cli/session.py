@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
@@ -51,6 +52,7 @@ def run_session(config: LaunchConfig) -> int:
     """The exit code of the launch.  Raises UserError, with nothing left behind, before anything was started."""
     from cpuemu.cli.summary import show_verdict
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     verdict = _verdict_of(config)
     show_verdict(config, verdict)
     return verdict.exit_code

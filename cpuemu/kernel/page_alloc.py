@@ -38,6 +38,7 @@ from cpuemu.layout import (
     Severity,
     Task,
     TaskFlag,
+    TaskState,
     Wmark,
     zone_lock,
 )
@@ -355,7 +356,7 @@ def kswapd_thread(cpu: Cpu, arg: int) -> None:
     """kswapd0: until every zone is above its high watermark, or nothing more can be reclaimed."""
     kswapd = cpu.machine.kswapd
     while True:
-        wait_event(cpu, P_KSWAPD, Term(kswapd.addr(Kswapd.wake), Op.NE, kswapd.seen))
+        wait_event(cpu, P_KSWAPD, Term(kswapd.addr(Kswapd.wake), Op.NE, kswapd.seen), state=TaskState.INTERRUPTIBLE)
         request = kswapd.wake
         balance_pgdat(cpu)
         kswapd.seen = request

@@ -93,14 +93,14 @@ def _deschedule(cpu: Cpu, task: Task) -> int:
     elif task.sched_class == SchedClass.FAIR:
         _link(cpu, cpu.number, task, first=False)
     following = _pick_next_task(cpu)
+    if following != task.index:
+        cpu.core.trace(Event.SCHED_SWITCH, task.index, task.state, following)
+        cpu.core.count(Counter.SWITCHES)
     me.current = following
     me.slice_end_ns = cpu.now() + SLICE_NS
     raw_spin_unlock(cpu, lock)
     if not me.nr_attached and not cpu_active(cpu, cpu.number):
         wake(cpu, me.addr(type(me).nr_attached))  # an offline may wait for the last task to leave
-    if following != task.index:
-        cpu.core.trace(Event.SCHED_SWITCH, task.index, task.state, following)
-        cpu.core.count(Counter.SWITCHES)
     return following
 
 

@@ -34,6 +34,7 @@ from cpuemu.layout import (
     Stopper,
     StopState,
     StopWork,
+    TaskState,
     migration_task,
     stopper_lock,
 )
@@ -105,7 +106,7 @@ def cpu_stopper_thread(cpu: Cpu, number: int) -> None:
     stopper = machine.stoppers[number]
     lock = stopper_lock(number, machine.dims.zones)
     while True:
-        wait_event(cpu, P_STOPPER_IDLE, Term(stopper.addr(Stopper.head), Op.NE, NOBODY))
+        wait_event(cpu, P_STOPPER_IDLE, Term(stopper.addr(Stopper.head), Op.NE, NOBODY), state=TaskState.INTERRUPTIBLE)
         flags = spin_lock_irqsave(cpu, lock, P_STOPPER_LOCK)
         work = machine.stop_works[stopper.head]
         stopper.head = work.next

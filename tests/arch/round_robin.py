@@ -55,8 +55,9 @@ class Rotation:
 
     def _pass(self, actor: int) -> None:
         others = (number % self.actors for number in range(actor + 1, actor + 1 + self.actors))
-        following = next(number for number in others if self.page[ACTORS + number])
-        os.eventfd_write(self.turn[following], 1)
+        following = next((number for number in others if self.page[ACTORS + number]), None)
+        if following is not None:
+            os.eventfd_write(self.turn[following], 1)
 
     def steps(self) -> int:
         return int(struct.unpack_from("<Q", self.page, STEPS)[0])

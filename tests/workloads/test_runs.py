@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.launched import Launched
-from tests.matrix import CPUS, PREEMPT
+from tests.matrix import PREEMPT
 from tests.recordings import DATA, RECORDINGS, ZONEINFO, recorded, write
 
 pytestmark = pytest.mark.timeout(120)
 
+CPUS = 4
 Launch = Callable[..., Launched]
 
 
