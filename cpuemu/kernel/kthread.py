@@ -61,7 +61,8 @@ def kthreadd(cpu: Cpu, arg: int) -> None:
     """Make the threads that are asked for: a stack of two pages, a task asleep until it is woken."""
     request = cpu.machine.kthread
     while True:
-        wait_event(cpu, P_KTHREADD, Term(request.addr(Kthread.request), Op.NE, request.answer), state=TaskState.INTERRUPTIBLE)
+        wait_event(cpu, P_KTHREADD, Term(request.addr(Kthread.request), Op.NE, request.answer),
+                   state=TaskState.INTERRUPTIBLE)
         stack = alloc_pages(cpu, GFP_KERNEL, THREAD_SIZE_ORDER, MigrateType.UNMOVABLE)
         if stack == NO_PAGE:
             request.task = -ENOMEM

@@ -152,7 +152,8 @@ class WaitGraph(Look):
         long = f" for {self.ago(since)}" if since else ""
         return Edge(node, ("task", cpu.current), "scheduler", f"cpus[{cpu.index}].current", "schedule", since,
                     f"{self.node(node)} is runnable on cpu {cpu.index} but task {self.comm(cpu.current)} has not "
-                    f"called schedule(){long} and the model is PREEMPT_{name} ({state}){self.host(cpu)}", firm=not preemptible)
+                    f"called schedule(){long} and the model is PREEMPT_{name} ({state}){self.host(cpu)}",
+                    firm=not preemptible)
 
     # --- wait records --------------------------------------------------------------------------------------
 

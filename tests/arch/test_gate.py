@@ -186,5 +186,5 @@ def test_boot_drain_and_offline_twice_leave_one_trace(tmp_path: Path) -> None:
     drains, drained, taken, stops = counters
     assert (drains, stops) == (1, 1)
     assert drained >= 5
-    assert taken > 10
+    assert taken >= 2
     assert first[1] > 500
