@@ -80,7 +80,7 @@ def checked(options: Mapping[str, Any]) -> LaunchConfig:
 def parse_size(text: str) -> int:
     """Bytes of "512M"."""
     number, unit = text[:-1], text[-1:].upper()
-    if unit not in UNITS or not number.isascii() or not number.isdigit() or len(number) > 12:
+    if unit not in UNITS or not number.isascii() or not number.isdigit() or not 0 < int(number) < 1 << 40:
         raise UserError(f"--memory {text}: not a size; write it as 512M or 2G")
     return int(number) << UNITS[unit]
 

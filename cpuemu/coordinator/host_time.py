@@ -10,7 +10,7 @@ period is then taken from everybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +39,20 @@ class HostTime:
     def __init__(self, machine: Machine, pid_of: Callable[[int], int | None]) -> None:
         self.machine, self.pid_of = machine, pid_of
         self.seen: dict[int, _Seen] = {}
-        self.held_up_ns = 0
+        self._held_up = 0
+        self._grown = [0] * machine.dims.cpus
         self._looked_ns = 0
 
     def look(self, now_ns: int) -> list[str]:
         """Measure; sentences about processes that are stopped."""
         interval = now_ns - self._looked_ns if self._looked_ns else 0
         self._looked_ns = now_ns
-        if interval > PERIOD_NS:
-            self.held_up_ns += interval
-            interval = 0
-        return [note for cpu in range(self.machine.dims.cpus) if (note := self._look(cpu, interval))]
+        self._held_up = interval if interval > PERIOD_NS else 0
+        interval -= self._held_up
+        before = [words.stopped_ns + words.starved_ns for words in self.machine.cpus]
+        notes = [note for cpu in range(self.machine.dims.cpus) if (note := self._look(cpu, interval))]
+        self._grown = [words.stopped_ns + words.starved_ns - before[words.index] for words in self.machine.cpus]
+        return notes
 
     def _look(self, cpu: int, interval: int) -> str:
         words = self.machine.cpus[cpu]
@@ -72,13 +75,9 @@ class HostTime:
 
     # --- what was measured ---------------------------------------------------------------------------------
 
-    def taken_ns(self) -> int:
-        """What the host took from all CPUs together since the beginning."""
-        return self.held_up_ns + sum(words.stopped_ns + words.starved_ns for words in self.machine.cpus)
-
-    def taken_from_ns(self, cpu: int) -> int:
-        words = self.machine.cpus[cpu]
-        return self.held_up_ns + words.stopped_ns + words.starved_ns
+    def taken_ns(self, cpus: Iterable[int]) -> int:
+        """What the host took from these CPUs together between the last two looks."""
+        return self._held_up + sum(self._grown[cpu] for cpu in cpus)
 
     def any_stopped(self) -> bool:
         return any(words.host_stopped for words in self.machine.cpus)
@@ -100,10 +99,13 @@ def _starved(last: _Seen, current: _Seen, interval: int) -> int:
     waited = current.waited - last.waited
     if waited > 0:
         return waited - last.early
-    if current.state == "R" and current.ran == last.ran:
+    if current.ran != last.ran:
+        return 0
+    if current.state == "R":
         current.starving, current.early = True, last.early + interval
         return interval
-    return 0
+    # The host reads or writes for it: a page of RAM that is a file.  No schedstat will tell of it.
+    return interval if current.state == last.state == "D" else 0
 
 
 # --- /proc -------------------------------------------------------------------------------------------------

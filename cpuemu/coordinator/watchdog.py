@@ -2,20 +2,22 @@
 
 It looks ten times a second, from outside, at RAM and /proc alone.  A deadlock is a cycle of the wait-for graph that
 several looks in a row see with the same times: named within one second.  A lost frame is an interrupt raised long ago
-that nobody carries.  Everything else is measured in time, less what the host took.  While a process is stopped,
+that nobody carries.  Everything else is measured in time, less what the host took meanwhile from the CPUs that the
+waiter depends on, by the graph of each look (from all where it does not know).  While a process is stopped,
 nothing is judged, only measured; a CPU asleep in its poll is waited for in full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cpuemu.coordinator.host_time import HostTime
 from cpuemu.core import Ram
 from cpuemu.kernel.findings import write_finding
-from cpuemu.kernel.hung_task import Edge, explain, find_cycle
+from cpuemu.kernel.hung_task import Edge, explain, find_cycle, reach
 from cpuemu.kernel.wait_graph import WaitGraph
+from cpuemu.kernel.wait_records import Node
 from cpuemu.layout import (
     LINE_END,
     NOBODY,
@@ -31,6 +33,8 @@ from cpuemu.layout import (
 )
 
 SECOND = 1_000_000_000
+YOUNG_NS = SECOND
+"""A wait this young is far from every limit: no walk through the graph for it."""
 REASONS = ("reschedule", "call function", "call function single", "platform")
 CALLS = (Vector.CALL_FUNCTION, Vector.CALL_FUNCTION_SINGLE)
 NOT_TIMED = ("replay", "irqs", "frame", "scheduler")
@@ -53,12 +57,16 @@ class Thresholds:
 
 @dataclass
 class _Still:
-    """Something that has not changed since a moment."""
+    """Something that has not changed since a moment; ``taken_ns``: what the host took since from ``cpus``."""
 
     what: object
     since_ns: int
     taken_ns: int = 0
     looks: int = 1
+    cpus: set[int] = field(default_factory=set)
+
+    def late_ns(self, now_ns: int) -> int:
+        return now_ns - self.since_ns - self.taken_ns
 
 
 class Watchdog:
@@ -71,7 +79,7 @@ class Watchdog:
         self.host = HostTime(machine, pid_of)
         self.fatal = False
         self._cycle = _Still((), 0)
-        self._waits: dict[tuple[object, ...], int] = {}
+        self._waits: dict[tuple[object, ...], _Still] = {}
         self._silent: dict[tuple[int, int], _Still] = {}
         self._life: dict[int, _Still] = {}
         self._moved: dict[int, bool] = {}
@@ -86,7 +94,7 @@ class Watchdog:
         judge = not self.host.any_stopped()
         graph = WaitGraph(self.machine, now_ns)
         edges = graph.edges()
-        self._hearts(now_ns, judge)
+        self._hearts(edges, now_ns, judge)
         self._late(edges, now_ns, judge)
         if judge:
             self._deadlock(graph, edges, now_ns)
@@ -125,31 +133,40 @@ class Watchdog:
 
     def _age_of(self, edge: Edge) -> int:
         """What changes when the wait is another one: its beginning, or else the points that its CPU has passed."""
-        cpu = self._cpu_of(edge)
+        cpu = self._cpu_of(edge.waiter)
         return edge.since_ns or (self.machine.cpus[cpu].heart if cpu is not None else 0)
 
-    def _cpu_of(self, edge: Edge) -> int | None:
-        kind, number = edge.waiter
+    def _cpu_of(self, node: Node) -> int | None:
+        kind, number = node
         cpu = self.machine.tasks[number].cpu if kind == "task" else number
         return cpu if cpu < self.machine.dims.cpus else None
 
     def _cpus(self, cycle: list[Edge]) -> list[int]:
-        return [cpu for edge in cycle if (cpu := self._cpu_of(edge)) is not None]
+        return [cpu for edge in cycle if (cpu := self._cpu_of(edge.waiter)) is not None]
 
     # --- waits that are late -------------------------------------------------------------------------------
 
+    def _count_host(self, still: _Still, edges: list[Edge], node: Node, now_ns: int) -> None:
+        """Add what the host took since the last look from whoever the node depends on, or depended on then."""
+        before, still.cpus = still.cpus, set(range(self.machine.dims.cpus))
+        if now_ns - still.since_ns >= YOUNG_NS and not self.host.any_stopped():
+            nodes = reach(edges, node)
+            if not any(edge.holder is None and edge.waiter in nodes for edge in edges):
+                still.cpus = {cpu for each in nodes if (cpu := self._cpu_of(each)) is not None}
+        still.taken_ns += self.host.taken_ns(still.cpus | before)
+
     def _late(self, edges: list[Edge], now_ns: int, judge: bool) -> None:
         """Waits for a csd, the barrier, a lock: late when older than their limit, less what the host took since."""
-        taken = self.host.taken_ns()
-        waits: dict[tuple[object, ...], int] = {}
+        waits: dict[tuple[object, ...], _Still] = {}
         for edge in edges:
             kind, number = edge.waiter
-            if edge.kind in NOT_TIMED or not edge.since_ns or kind != "task":
-                continue
             key = (edge.waiter, edge.word, edge.since_ns)
-            waits[key] = self._waits.get(key, taken)
+            if edge.kind in NOT_TIMED or not edge.since_ns or kind != "task" or key in waits:
+                continue
+            still = waits[key] = self._waits.get(key) or _Still(key, edge.since_ns)
+            self._count_host(still, edges, edge.waiter, now_ns)
             rule, limit = self._limit(edge.kind)
-            if judge and now_ns - edge.since_ns - (taken - waits[key]) > limit * SECOND:
+            if judge and still.late_ns(now_ns) > limit * SECOND:
                 others = [each for each in explain(self.machine, now_ns) if each != edge.text]
                 self._found(rule, "; ".join([edge.text, *others[:4]]), self.machine.tasks[number].cpu, number)
         self._waits = waits
@@ -204,19 +221,20 @@ class Watchdog:
 
     # --- CPUs that do not move -----------------------------------------------------------------------------
 
-    def _hearts(self, now_ns: int, judge: bool) -> None:
+    def _hearts(self, edges: list[Edge], now_ns: int, judge: bool) -> None:
         """Soft lockup: a CPU outside of its poll that passes no point and does no operation."""
         for words in self.machine.cpus:
             cpu = words.index
             life = (words.generation, words.heart, words.counters[Counter.OPERATIONS])
-            taken = self.host.taken_from_ns(cpu)
             last = self._life.get(cpu)
             self._moved[cpu] = last is not None and last.what != life
             # In state D the host reads or writes for it; asleep in its poll it waits for others.
             calm = words.sleeping or words.state != CpuState.RUNNING or self.host.state_of(cpu) == "D"
             if last is None or last.what != life or calm:
-                self._life[cpu] = _Still(life, now_ns, taken)
-            elif judge and now_ns - last.since_ns - (taken - last.taken_ns) > self.limits.soft_lockup * SECOND:
+                self._life[cpu] = _Still(life, now_ns)
+                continue
+            self._count_host(last, edges, ("irq", cpu) if words.hardirq else ("task", words.current), now_ns)
+            if judge and last.late_ns(now_ns) > self.limits.soft_lockup * SECOND:
                 task = self.machine.tasks[words.current]
                 self._found("soft-lockup", f"BUG: soft lockup - CPU#{cpu} stuck for "
                             f"{(now_ns - last.since_ns) / SECOND:.0f}s! [{task.comm}:{task.index}]", cpu, task.index)
@@ -225,13 +243,13 @@ class Watchdog:
         """Every CPU asleep with nothing to do, no timer, no hotplug, and work left: nobody can move."""
         machine, header = self.machine, self.machine.header
         hearts = tuple((words.generation, words.heart) for words in machine.cpus)
-        taken = self.host.taken_ns()
         left = header.nr_workload and header.tasks_done < header.nr_workload
         waits_for_us = machine.hotplug.busy or self._slowest_line() >= header.coordinator_line != LINE_END
         if not left or waits_for_us or hearts != self._rest.what or not all(map(self._idle, machine.cpus)):
-            self._rest = _Still(hearts, now_ns, taken)
+            self._rest = _Still(hearts, now_ns)
             return
-        if now_ns - self._rest.since_ns - (taken - self._rest.taken_ns) > self.limits.at_rest * SECOND:
+        self._rest.taken_ns += self.host.taken_ns(range(machine.dims.cpus))
+        if self._rest.late_ns(now_ns) > self.limits.at_rest * SECOND:
             stuck = [task.comm for task in machine.tasks if task.index >= first_workload_task(machine.dims.cpus)
                      and task.state not in (TaskState.UNUSED, TaskState.DEAD)]  # fmt: skip
             self._found("hung-machine", f"nobody can move, {len(stuck)} tasks have not ended ({', '.join(stuck[:8])}): "

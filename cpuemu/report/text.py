@@ -64,8 +64,12 @@ def flags_text(flags: int) -> str:
 
 
 def lines(found: Iterable[Record], image: Image) -> Iterator[str]:
-    """A line for each record; an event that this version does not know is shown with its numbers."""
+    """A line for each record; an event that this version does not know is shown with its numbers.
+
+    The clock starts at power-on, as a kernel's does: a trace, --since and a finding speak of the same second.
+    """
     names = names_of(image)
+    power_on = image.machine.header.boot_ns
 
     @cache
     def who(task: int) -> str:
@@ -74,7 +78,7 @@ def lines(found: Iterable[Record], image: Image) -> Iterator[str]:
 
     for record in found:
         kind = BY_ID.get(record.event)
-        seconds, rest = divmod(record.time_ns, 1_000_000_000)
+        seconds, rest = divmod(max(0, record.time_ns - power_on), 1_000_000_000)
         where = f"{who(record.task)} [{record.cpu:03d}] {flags_text(record.flags)} {seconds:5d}.{rest // 1000:06d}:"
         if kind is None:
             yield f"{where} event_{record.event}: {' '.join(map(str, record.args))}"

@@ -32,7 +32,7 @@ def replay_workload(rest: str, request: Request) -> Workload:
 
 def from_files(trace: Path, zoneinfo: Path | None = None) -> Workload:
     """A recording and the zoneinfo that was taken before it: named, or ``zoneinfo.before`` in the same directory."""
-    beside = zoneinfo or trace.with_name("zoneinfo.before")
+    beside = zoneinfo or trace.parent / "zoneinfo.before"
     zones = None
     compiled = compile_file(trace)
     if zoneinfo is not None or beside.is_file():

@@ -108,7 +108,8 @@ class World:
         words = self.machine.cpus[cpu]
         words.generation += 1
         words.state = CpuState.STARTING
-        boot = Boot(cpu, words.generation, self.directory, self.sockets, self.bells, self.lifeline[0], "v3.2", None, None)
+        boot = Boot(cpu, words.generation, self.directory, self.sockets, self.bells, self.lifeline[0], "v3.2", None,
+                    None)
         pid = os.fork()
         if pid == 0:
             status = 1

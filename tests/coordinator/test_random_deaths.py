@@ -22,7 +22,8 @@ def test_any_death(launch: Callable[..., Launched], sockets: Path, seed: int) ->
     chance = random.Random(seed)
     run = launch("--cpus", "4", "--workload", "storm", "--seconds", "30", "--hotplug", "random:0.02",
                  "--seed", str(seed), "--memory", chance.choice(["48M", "128M"]),
-                 "--offline", chance.choice(["exit", "park"]), "--preempt", chance.choice(["none", "voluntary", "full"]))
+                 "--offline", chance.choice(["exit", "park"]),
+                 "--preempt", chance.choice(["none", "voluntary", "full"]))
     tree = wait_for(lambda: [pid for pid, title in run.tree() if title.startswith("cpuemu cpu")], 20, "a CPU")
     time.sleep(chance.uniform(0, 1.2))
     everybody = {pid: title for pid, title in run.tree() if title.startswith("cpuemu ") and not is_zombie(pid)}

@@ -202,6 +202,27 @@ def test_whoever_looks_may_be_held_up_itself(watched: Watched) -> None:
     expect(watched, "csd-lock-wait")
 
 
+def test_what_the_host_takes_from_others_is_no_excuse(watched: Watched, host: Host) -> None:
+    """Two CPUs burn and wait for cores; the one that owes the answer is asleep in its poll."""
+    watched.waits_for_call(1, 2)
+    for other in (0, 3):
+        host.states[other], host.times[other] = "R", (7, 7)
+    assert watched.look(9.5).finding is None
+    assert watched.look(3).finding is not None
+    expect(watched, "csd-lock-wait", "cpu 1 (storm/1) waits in csd_lock_wait", "cpu 2")
+
+
+def test_where_the_holder_is_not_known_everybody_may_be(watched: Watched, host: Host) -> None:
+    hotplug = watched.machine.hotplug
+    hotplug.refcount = 1
+    watched.made.wait(STORM + 1, hotplug.addr(type(hotplug).refcount), Op.EQ, 0, busy=False)
+    host.states[3], host.times[3] = "R", (7, 7)
+    assert watched.look(60).finding is None
+    host.runs(3)
+    watched.look(31, beat=(3,))
+    expect(watched, "hung-task", "storm/1", "1 readers are inside get_online_cpus")
+
+
 def test_a_mutex_held_for_ever(watched: Watched) -> None:
     lock = watched.machine.locks[LOCK_CPU_HOTPLUG]
     lock.word, lock.holder, lock.since_ns = STORM + 2 + 1, STORM + 2 + 1, T0
@@ -283,6 +304,23 @@ def test_soft_lockup(watched: Watched, host: Host) -> None:
     assert watched.look(19).finding is None
     watched.look(3)
     expect(watched, "soft-lockup", "CPU#3 stuck for", "[storm/3:73]")
+
+
+@pytest.mark.parametrize("state", ["T", "R"])
+def test_no_soft_lockup_behind_a_holder_that_the_host_keeps(watched: Watched, host: Host, state: str) -> None:
+    """cpu 3 spins for a lock of cpu 2, whose process is stopped, or never gets a core; also right after that."""
+    lock = watched.machine.locks[8]
+    lock.word, lock.holder, lock.since_ns = 2 + 1 | 1 << 16, STORM + 2 + 1, T0
+    watched.made.run(2, STORM + 2)
+    watched.made.run(3, STORM + 3)
+    watched.machine.cpus[2].sleeping = watched.machine.cpus[3].sleeping = 0
+    watched.machine.cpus[3].lock_wait = 8 + 1
+    host.states[2], host.times[2] = state, (7, 7)
+    assert watched.look(60).finding is None
+    host.runs(2)
+    assert watched.look(15, beat=(2,)).finding is None
+    watched.look(20, beat=(2,))
+    assert watched.finding is not None
 
 
 def test_no_soft_lockup_of_a_process_that_the_host_makes_wait(watched: Watched, host: Host) -> None:

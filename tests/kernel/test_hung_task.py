@@ -149,8 +149,8 @@ def test_the_origin_of_it_all(made: Handmade) -> None:
     text = "\n".join(explain(made.machine, NOW))
     assert "deadlock: cpu 1 -> migration/1 -> migration/3 -> storm/3 -> cpu 1" in text
     assert "migration/3 has not acknowledged STOPMACHINE_DISABLE_IRQ" in text
-    assert "migration/3 is runnable on cpu 3 but task storm/3 has not called schedule() for 2.1 s and the model is " \
-           "PREEMPT_NONE (need_resched 1, preempt_count 1, irqs on, kernel mode)" in text
+    assert ("migration/3 is runnable on cpu 3 but task storm/3 has not called schedule() for 2.1 s and the model is "
+            "PREEMPT_NONE (need_resched 1, preempt_count 1, irqs on, kernel mode)") in text
 
 
 def test_prepare_is_no_deadlock(made: Handmade) -> None:
@@ -186,7 +186,8 @@ def test_spinlock_edge_and_dead_owner(made: Handmade) -> None:
     made.lock(zone_lock(0), 2, STORM + 2)
     spins(made, 0, zone_lock(0))
     assert explain(made.machine, NOW) == [
-        "cpu 0 (storm/0) spins in rmqueue_bulk:zone_lock for zone->lock/DMA: cpu 2 holds it since 2.1 s, taken in (none)"]
+        ("cpu 0 (storm/0) spins in rmqueue_bulk:zone_lock for zone->lock/DMA: cpu 2 holds it since 2.1 s, "
+         "taken in (none)")]
     made.cpus[2].state = CpuState.DEAD
     assert "whose process died" in explain(made.machine, NOW)[0]
 
@@ -231,7 +232,8 @@ def test_hotplug_lock_and_kthreadd(made: Handmade) -> None:
     made.wait(CONTROL, kthread.addr(Kthread.answer), Op.EQ, 1, busy=False)
     made.wait(KTHREADD, lock.addr(Lock.word), Op.EQ, 0, busy=False)
     assert explain(made.machine, NOW)[0] == "deadlock: control/0 -> kthreadd -> control/0"
-    assert "sleeps in (none) for cpu_hotplug.lock since 2.1 s: control/0 holds it since 1.1 s" in explain(made.machine, NOW)[2]
+    last = explain(made.machine, NOW)[2]
+    assert "sleeps in (none) for cpu_hotplug.lock since 2.1 s: control/0 holds it since 1.1 s" in last
 
 
 def test_a_wait_with_a_deadline_or_an_alternative_is_no_deadlock(made: Handmade) -> None:
@@ -243,7 +245,8 @@ def test_a_wait_with_a_deadline_or_an_alternative_is_no_deadlock(made: Handmade)
     assert find_cycle(edges(made.machine, NOW)) == []
     control.deadline_ns = 0
     assert find_cycle(edges(made.machine, NOW))
-    control.nterms, control.word[1], control.op[1], control.value[1] = 2, made.machine.hotplug.addr(Hotplug.died), Op.NE, 0
+    control.nterms = 2
+    control.word[1], control.op[1], control.value[1] = made.machine.hotplug.addr(Hotplug.died), Op.NE, 0
     assert find_cycle(edges(made.machine, NOW)) == []
     control.word[1] = made.machine.header.addr(layout.Header.state)  # the power switch is no alternative
     control.op[1], control.value[1] = Op.GE, 3
@@ -258,7 +261,8 @@ def test_other_words(made: Handmade) -> None:
     online = made.machine.cpumasks[layout.Mask.ONLINE]
     made.online(3, False)
     made.wait(CONTROL, online.addr(layout.Cpumask.bits), Op.MASK_SET, 8, busy=False)
-    assert "cpumasks[2].bits[0]" in explain(made.machine, NOW)[0] and "cpu 3 has not set itself online" in explain(made.machine, NOW)[0]
+    told = explain(made.machine, NOW)[0]
+    assert "cpumasks[2].bits[0]" in told and "cpu 3 has not set itself online" in told
     made.tasks[STORM + 1].in_kernel = 1
     made.cpus[1].nr_attached = 1
     made.wait(CONTROL, made.cpus[1].addr(Cpu.nr_attached), Op.EQ, 0, busy=False)

@@ -1,0 +1,78 @@
+"""The command: it teaches, it is fast, it can be called in every way."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from cpuemu import __version__
+from cpuemu.cli import main as cli_main
+from tests.cli.test_inputs import cpuemu
+
+
+def test_help_teaches(tmp_path: Path) -> None:
+    done = cpuemu("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+    assert "cpuemu launch --cpus 8" in done.stdout
+    assert "launch " in done.stdout.partition("Verbs:")[2]
+    assert cpuemu(cwd=tmp_path).stdout == done.stdout
+
+
+def test_help_is_fast() -> None:
+    """Under 150 ms, the interpreter included: the best of several, on a host that does other things too."""
+    def once() -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "cpuemu", "--help"], cwd=Path(__file__).parents[2], check=True,
+                       capture_output=True)
+        return time.monotonic() - started
+
+    assert min(once() for _ in range(8)) < 0.15
+
+
+@pytest.mark.parametrize("verb", cli_main.VERBS)
+def test_the_help_of_every_verb_has_an_example(tmp_path: Path, verb: str) -> None:
+    done = cpuemu(verb, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"  cpuemu {verb} " in done.stdout.partition("Examples:")[2]
+    module, _, name = cli_main.VERBS[verb].partition(":")
+    command: click.Command = getattr(importlib.import_module(module), name)
+    for parameter in command.params:
+        assert isinstance(parameter, click.Option)
+        assert parameter.help, parameter.name
+
+
+def test_every_option_of_the_examples_exists(tmp_path: Path) -> None:
+    text = cpuemu("launch", "--help", cwd=tmp_path).stdout
+    known = {word.strip(",") for word in text.partition("Options:")[2].split() if word.startswith("--")}
+    for line in text.partition("Examples:")[2].partition("Exit codes:")[0].splitlines():
+        for word in line.split():
+            assert not word.startswith("--") or word in known, line
+
+
+def test_version(tmp_path: Path) -> None:
+    assert __version__ in cpuemu("--version", cwd=tmp_path).stdout
+
+
+def test_a_verb_that_is_not_there(tmp_path: Path) -> None:
+    done = cpuemu("lunch", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "lunch" in done.stderr
+    assert "cpuemu --help" in done.stderr
+
+
+def test_a_defect_of_ours_is_70(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr(cli_main.cli, "main", fail)
+    with pytest.raises(SystemExit) as exit_:
+        cli_main.main(["launch"])
+    assert exit_.value.code == 70
+    assert "a defect of cpuemu" in capsys.readouterr().err
