@@ -194,7 +194,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f"target={a} ({REASONS[b]})"),
     EventType(Event.CPUEMU_PAGE_HELD, Ring.PAGES, ("pfn", "order", "owner", ""),
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
-)  # fmt: skip
+)
 
 SINCE: dict[Event, str] = {
     Event.MM_PAGE_ALLOC: "2.6.32", Event.MM_PAGE_FREE: "3.3 (2.6.32: mm_page_free_direct)",
@@ -206,7 +206,7 @@ SINCE: dict[Event, str] = {
     Event.SCHED_SWITCH: "2.6.30", Event.SCHED_WAKEUP: "2.6.30", Event.SCHED_MIGRATE_TASK: "2.6.30",
     Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN: "2.6.36", Event.MM_VMSCAN_DIRECT_RECLAIM_END: "2.6.36",
     Event.MM_VMSCAN_WAKEUP_KSWAPD: "2.6.36", Event.MARK_VICTIM: "4.13",
-}  # fmt: skip
+}
 """The first release of Linux that has an event of this name.  The text is that of a recent one (6.12)."""
 
 BY_ID: dict[int, EventType] = {int(each.event): each for each in EVENT_TYPES}

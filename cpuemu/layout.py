@@ -686,14 +686,14 @@ REGIONS: tuple[Region, ...] = (
 CONSTANTS: tuple[type[enum.IntEnum], ...] = (
     MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
     MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity,
-)  # fmt: skip
+)
 
 DEFINES: Mapping[str, int] = {
     "NR_CPUS": NR_CPUS, "MASK_WORDS": MASK_WORDS, "MAX_ORDER": MAX_ORDER, "PAGEBLOCK_ORDER": PAGEBLOCK_ORDER,
     "HELD_PAGES": HELD_PAGES, "NOBODY": NOBODY, "SLOT_EMPTY": SLOT_EMPTY, "SLOT_FAILED": SLOT_FAILED,
     "OWNER_BOOT": OWNER_BOOT, "OWNER_FILE": OWNER_FILE, "LINE_END": LINE_END, "WAIT_TERMS": WAIT_TERMS,
     "HISTOGRAM_STEPS": HISTOGRAM_STEPS, "HISTOGRAM_BUCKETS": HISTOGRAM_BUCKETS,
-}  # fmt: skip
+}
 
 TAG = tag(REGIONS, CONSTANTS)
 
@@ -716,7 +716,7 @@ class Dimensions:
             "cpus": self.cpus, "pages": self.pages, "zones": self.zones, "tasks": self.tasks,
             "slots": self.slots, "streams": self.streams, "ops": self.ops, "heads": nr_heads(self.cpus, self.zones),
             "holders": self.tasks * HELD_PAGES, "pageblocks": -(-self.pages >> PAGEBLOCK_ORDER) + 1,
-        }  # fmt: skip
+        }
 
 
 # --- list heads and locks: their places, by arithmetic -----------------------------------------------------
@@ -779,7 +779,7 @@ def stopper_lock(cpu: int, nr_zones: int) -> int:
 def lock_names(cpus: int, zones: tuple[str, ...]) -> list[str]:
     """The name of every lock, in order of the region."""
     names = ["cpu_add_remove_lock", "cpu_hotplug.lock", "stop_cpus_mutex", "call_function.lock", "oom_lock",
-             "kthread_create_lock", "vector_lock", "(unused)"]  # fmt: skip
+             "kthread_create_lock", "vector_lock", "(unused)"]
     for zone in zones:
         names += [f"zone->lock/{zone}", f"zone->lru_lock/{zone}"]
     for cpu in range(cpus):
@@ -884,7 +884,7 @@ def dimensions_of(header: Header) -> Dimensions:
     return Dimensions(
         cpus=header.nr_cpus, pages=header.nr_pages, zones=header.nr_zones, tasks=header.nr_tasks,
         slots=header.nr_slots, streams=header.nr_streams, ops=header.nr_ops,
-    )  # fmt: skip
+    )
 
 
 def name_of(machine: Machine, address: Address) -> str:

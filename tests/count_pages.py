@@ -20,7 +20,7 @@ class Layout:
 
     def __init__(self, text: str) -> None:
         rows = [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in text.splitlines()
-                if line.startswith("| [")]  # fmt: skip
+                if line.startswith("| [")]
         self.regions = {re.sub(r"\[`(\w+)`\].*", r"\1", row[0].strip()): int(row[2]) for row in rows}
         self.order = list(self.regions)
         self.words: dict[tuple[str, str], tuple[int, int]] = {}

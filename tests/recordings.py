@@ -13,7 +13,7 @@ from cpuemu.workloads.ftrace import parse
 DATA = Path(__file__).parent / "data"
 RECORDINGS = (
     "linux-6.12-hotplug.txt.xz", "linux-6.12-hugepages.txt.xz", "linux-6.12-work.txt.xz", "linux-6.1-work.txt",
-)  # fmt: skip
+)
 ZONEINFO = "linux-6.12-8cpu-512MiB.zoneinfo"
 
 
@@ -30,7 +30,7 @@ def compiled(lines: Iterable[bytes]) -> Compiled:
 
 
 def alloc(cpu: int, time: float, pfn: int, order: int = 0, migratetype: int = 1,
-          gfp: str = "GFP_HIGHUSER_MOVABLE") -> bytes:  # fmt: skip
+          gfp: str = "GFP_HIGHUSER_MOVABLE") -> bytes:
     return _line(cpu, time, f"mm_page_alloc: page=00000000ce9215c2 pfn={pfn:#x} order={order} "
                  f"migratetype={migratetype} gfp_flags={gfp}")
 

@@ -21,7 +21,7 @@ def test_every_package_stands_on_a_floor() -> None:
     floors = next(each for each in contracts if each["type"] == "layers")["layers"]
     placed = {name.strip() for line in floors for name in line.split("|")}
     parts = {path.stem if path.is_file() else path.name for path in (ROOT / "cpuemu").iterdir()
-             if path.suffix == ".py" or (path / "__init__.py").exists()}  # fmt: skip
+             if path.suffix == ".py" or (path / "__init__.py").exists()}
     parts -= {"__init__", "__main__"}
     assert {f"cpuemu.{part}" for part in parts} | {"workers"} == placed
 

@@ -17,14 +17,14 @@ from tests.matrix import CPUS, PREEMPT
 pytestmark = pytest.mark.timeout(110)
 PREEMPTION = ("--preempt", PREEMPT)
 PAGE_EVENTS = {"alloc": "mm_page_alloc", "free": "mm_page_free", "refill": "mm_page_alloc_zone_locked",
-               "drain": "mm_page_pcpu_drain"}  # fmt: skip
+               "drain": "mm_page_pcpu_drain"}
 
 
 @pytest.mark.parametrize("cpus", CPUS)
 def test_boot_storm_hotplug_power_off(launch: Callable[..., Launched], cpus: int) -> None:
     """Page conservation is exact, whatever the number of CPUs."""
     run = launch("--cpus", str(cpus), "--workload", "storm", "--memory", "64M", "--seconds", "2", "--hotplug",
-                 "random:0.05" if cpus > 1 else "none", *PREEMPTION)  # fmt: skip
+                 "random:0.05" if cpus > 1 else "none", *PREEMPTION)
     code, said = run.end(100)
     assert (code, said["verdict"], said["findings"]) == (0, "ok", []), (said, run.log)
     pages, counts = said["pages"], said["counts"]
@@ -44,11 +44,11 @@ def test_the_recording(launch: Callable[..., Launched], cpus: int) -> None:
 
 def test_counters_are_the_events_of_a_lossless_trace(launch: Callable[..., Launched]) -> None:
     run = launch("--cpus", "4", "--workload", "storm:20000", "--memory", "64M", "--hotplug", "random:0.1", "--trace",
-                 "all", *PREEMPTION)  # fmt: skip
+                 "all", *PREEMPTION)
     code, said = run.end(100)
     assert (code, said["verdict"]) == (0, "ok"), (said, run.log)
     result = subprocess.run([sys.executable, "-m", "tools.trace_dump", str(run.run_dir)], cwd=ROOT, text=True,
-                            capture_output=True, check=True)  # fmt: skip
+                            capture_output=True, check=True)
     kept, written = re.findall(r"entries-written: (\d+)/(\d+)", result.stdout)[0]
     assert kept == written == str(sum(line[0] != "#" for line in result.stdout.splitlines()))
     events = Counter(re.findall(r"^[^#]{16}-\d+ .*?\d: (\w+):", result.stdout, re.MULTILINE))
@@ -68,5 +68,5 @@ def test_pages_counted_from_the_documentation(launch: Callable[..., Launched]) -
     run = launch("--cpus", "2", "--workload", "storm:3000", "--memory", "32M", *PREEMPTION)
     _, said = run.end(60)
     counted = subprocess.run([sys.executable, "-m", "tests.count_pages", str(run.run_dir)], cwd=ROOT, text=True,
-                             capture_output=True, check=True)  # fmt: skip
+                             capture_output=True, check=True)
     assert json.loads(counted.stdout) == said["pages"]

@@ -25,7 +25,7 @@ def options(seed: int) -> list[str]:
         return [*common, "--cpus", "8", "--offline", chance.choice(("exit", "park"))]
     return [*common, "--cpus", chance.choice(("2", "4", "8")), "--workload", "storm", "--seconds", "2",
             "--memory", chance.choice(("32M", "64M", "256M")), "--hotplug", "random:0.05",
-            "--offline", chance.choice(("exit", "park"))]  # fmt: skip
+            "--offline", chance.choice(("exit", "park"))]
 
 
 def judge(code: int, said: dict[str, object], command: list[str]) -> None:
@@ -50,7 +50,7 @@ def test_many_launches_are_ok(tmp_path: Path) -> None:
     """CPUEMU_TEST_LAUNCHES of them, one after the other."""
     for seed in range(100, 100 + max(LAUNCHES, 100)):
         command = [sys.executable, "-m", "cpuemu", "launch", "--json", "--run-dir", str(tmp_path / str(seed)),
-                   *options(seed)]  # fmt: skip
+                   *options(seed)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
         assert result.stdout, (command, result.stderr)
         judge(result.returncode, json.loads(result.stdout), command)

@@ -45,7 +45,7 @@ def _struct(struct: type[View]) -> list[str]:
 def _constants() -> list[str]:
     lines = ["## Constants", "", "| name | values |", "|---|---|"]
     lines += [f"| `{each.__name__}` | {', '.join(f'{name} {int(value)}' for name, value in each.__members__.items())} |"
-              for each in CONSTANTS]  # fmt: skip
+              for each in CONSTANTS]
     return [*lines, ""]
 
 

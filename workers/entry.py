@@ -80,7 +80,7 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
         number=boot.cpu, machine=machine, ram=image.ram, core=core, gate=gate, apic=apic,
         doorbells=boot.doorbells, lifeline=boot.lifeline,
         traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=run_timers, run_task=run_task),
-    )  # fmt: skip
+    )
     cpu.drain, cpu.calls = policy_named(boot.profile, boot.policy).drain, CALLS
     if machine.header.trace_all:
         cpu.spill = TraceFiles(Path(boot.run_dir), boot.cpu, rings).spill

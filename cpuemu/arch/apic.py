@@ -197,7 +197,7 @@ class Apic:
     def undelivered(self) -> list[tuple[int, int]]:
         """(CPU, vector) of our interrupts that have not been taken yet."""
         return [(cpu.index, vector) for cpu in self.machine.cpus for vector, word in enumerate(cpu.pending)
-                if word and word & 0xFFFF == self.who + 1]  # fmt: skip
+                if word and word & 0xFFFF == self.who + 1]
 
     def close(self, linger_ms: int = 1000) -> None:
         """Leave in order: wait until the frames sent have been taken, then let go of the socket.

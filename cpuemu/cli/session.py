@@ -120,7 +120,7 @@ def _power_on(prepared: Prepared) -> Verdict:
 
     def orders(socket_dir: str) -> Orders:
         return Orders(str(run_dir.path), socket_dir, config.profile, config.policy, workload.python_path,
-                      config.hotplug or "none", config.seed, config.seconds)  # fmt: skip
+                      config.hotplug or "none", config.seed, config.seconds)
 
     try:
         image = _machine(prepared, run_dir)
@@ -159,7 +159,7 @@ def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
     save_configuration(run_dir.path, {
         **config.plain(), "version": __version__, "workload_name": workload.name, "lines": workload.lines,
         "skipped": workload.skipped, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "python": sys.version.split()[0],
-    })  # fmt: skip
+    })
     return image
 
 

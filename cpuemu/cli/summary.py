@@ -67,7 +67,7 @@ def summary(verdict: Verdict) -> str:
 def _skipped(console: Console, verdict: Verdict) -> None:
     counts = {**verdict.skipped, "frees of failed allocations": verdict.counts["replay_free_skipped"],
               "calls to CPUs offline here": verdict.counts["replay_ipi_skipped"],
-              "hotplug operations": verdict.counts["hotplug_skipped"]}  # fmt: skip
+              "hotplug operations": verdict.counts["hotplug_skipped"]}
     skipped = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     if skipped:
         console.print(f"skipped    {skipped}")

@@ -40,7 +40,7 @@ class LaunchConfig:
         words = ["cpuemu launch", f"--cpus {self.cpus}", f"--workload {self.workload}", f"--seed {self.seed}"]
         default = LaunchConfig()
         for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "window",
-                     "pace", "trace"):  # fmt: skip
+                     "pace", "trace"):
             value = getattr(self, name)
             if value is not None and value != getattr(default, name):
                 words.append(f"--{name} {value}")

@@ -328,7 +328,7 @@ class Coordinator:
         words.state = CpuState.DEAD
         self.header.dead_cpu = cpu + 1
         held = [lock.name for lock in self.machine.locks if lock.word and (lock.word & 0xFFFF) == cpu + 1
-                and lock.index > 7]  # fmt: skip
+                and lock.index > 7]
         place = site_name(self.machine, words.point_site)
         detail = f"cpu {cpu} gen {generation} ({how}) died at {place}"
         if words.user:

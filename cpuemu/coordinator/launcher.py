@@ -176,10 +176,10 @@ def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
     machine = image.machine
     hotplug = machine.hotplug
     allocs, frees, ipis = (sum(cpu.counters[number] for cpu in machine.cpus)
-                           for number in (Counter.ALLOC, Counter.FREE, Counter.IPI_TAKEN))  # fmt: skip
+                           for number in (Counter.ALLOC, Counter.FREE, Counter.IPI_TAKEN))
     least = min((stream.next_line for stream in machine.streams), default=0)
     total = max((machine.ops[stream.first + stream.count - 1].line for stream in machine.streams if stream.count),
-                default=0)  # fmt: skip
+                default=0)
     stopped = [str(cpu.index) for cpu in machine.cpus if cpu.host_stopped]
     if stopped:
         note = f"host-stopped: cpu {', '.join(stopped)}"
@@ -190,7 +190,7 @@ def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
         online=sum(bits.bit_count() for bits in machine.cpumasks[Mask.ONLINE].bits), cpus=machine.dims.cpus,
         allocs=allocs, frees=frees, ipis=ipis, note=note,
         hotplug=f"cpu {hotplug.cpu} {'online' if hotplug.up else 'offline'}" if hotplug.busy else "",
-    )  # fmt: skip
+    )
 
 
 def _reap() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import mmap
 
 OK, FAILED, KNOWN_DEFECT, CPU_DIED, HOST_ERROR, INTERRUPTED = (
-    "ok", "failed", "known-defect", "cpu-died", "host-error", "interrupted")  # fmt: skip
+    "ok", "failed", "known-defect", "cpu-died", "host-error", "interrupted")
 EXIT_CODES = {OK: 0, FAILED: 1, KNOWN_DEFECT: 1, CPU_DIED: 1, HOST_ERROR: 70, INTERRUPTED: 130}
 
 COUNTS = {
@@ -45,7 +45,7 @@ COUNTS = {
     "ipi_stale": Counter.IPI_STALE, "ipi_lost_by_death": Counter.IPI_LOST_BY_DEATH, "switches": Counter.SWITCHES,
     "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE, "offline": Counter.OFFLINE,
     "online": Counter.ONLINE, "hotplug_skipped": Counter.HOTPLUG_SKIPPED,
-}  # fmt: skip
+}
 PAGES = ("managed", "buddy", "pcp", "allocated")
 LATENCIES = {"ipi": Latency.IPI, "drain_all": Latency.DRAIN_ALL, "offline": Latency.OFFLINE, "online": Latency.ONLINE}
 NO_LATENCY = {"median": 0.0, "p99": 0.0, "max": 0.0, "n": 0}
@@ -111,7 +111,7 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
         counts=_counts(machine), who=outcome.who,
         latency_us={name: histogram_summary(machine, kind) for name, kind in LATENCIES.items()},
         notes=[*pages.notes], again=config.command(),
-    )  # fmt: skip
+    )
     if outcome.detail and outcome.kind != "hung":
         result.notes.insert(0, outcome.detail)
     return result
@@ -159,7 +159,7 @@ def findings_of(machine: Machine) -> list[Finding]:
             cpu=None if entry.cpu == NOBODY else entry.cpu,
             task=machine.tasks[task].comm if task < machine.dims.tasks else None, stack=entry.stack,
             seconds=max(0, entry.time_ns - machine.header.boot_ns) / 1e9, known=known[1] if known else None,
-        ))  # fmt: skip
+        ))
     if number > NR_FINDINGS:
         found.append(Finding("more-findings", f"{number - NR_FINDINGS} more findings did not fit into the table",
                              known=found[-1].known if found else None))
@@ -205,7 +205,7 @@ def histogram_summary(machine: Machine, kind: Latency) -> dict[str, float]:
         for index, count in enumerate(histogram.buckets):
             buckets[index] += count
     return {"median": _quantile(buckets, total, 0.5, largest), "p99": _quantile(buckets, total, 0.99, largest),
-            "max": round(largest / 1000, 3), "n": total}  # fmt: skip
+            "max": round(largest / 1000, 3), "n": total}
 
 
 def _quantile(buckets: Sequence[int], total: int, share: float, largest: int) -> float:

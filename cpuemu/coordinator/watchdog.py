@@ -212,12 +212,12 @@ class Watchdog:
         who = f"cpu {source}" if source < self.machine.dims.cpus else "the coordinator"
         waiting = [task.comm for task in self.machine.tasks
                    if task.nterms and task.busy and task.cpu == source and source < self.machine.dims.cpus]
-        held_up = f"; {', '.join(waiting)} on {who} waits for it" if waiting else ""
+        held_up = f"; {', '.join(waiting)} on {who} waits for it" if waiting and vector in CALLS else ""
         self._found(
             "csd-lock-wait" if vector in CALLS else "ipi-lost",
             f"{'csd' if vector in CALLS else 'ipi'}: no frame from {who} to cpu {cpu}: its {REASONS[vector]} interrupt "
             f"(ticket {pending >> 16}) was raised {(now_ns - raised) / SECOND:.1f} s ago and never arrived; the pair "
-            f"{who} -> cpu {cpu} is silent{held_up}", cpu)  # fmt: skip
+            f"{who} -> cpu {cpu} is silent{held_up}", cpu)
 
     # --- CPUs that do not move -----------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Watchdog:
         self._rest.taken_ns += self.host.taken_ns(range(machine.dims.cpus))
         if self._rest.late_ns(now_ns) > self.limits.at_rest * SECOND:
             stuck = [task.comm for task in machine.tasks if task.index >= first_workload_task(machine.dims.cpus)
-                     and task.state not in (TaskState.UNUSED, TaskState.DEAD)]  # fmt: skip
+                     and task.state not in (TaskState.UNUSED, TaskState.DEAD)]
             self._found("hung-machine", f"nobody can move, {len(stuck)} tasks have not ended ({', '.join(stuck[:8])}): "
                         + "; ".join(explain(machine, now_ns)[:8]))
 

@@ -150,7 +150,7 @@ class _Zygote:
                 cpu=cpu, generation=generation, run_dir=each.run_dir, socket_dir=each.socket_dir,
                 doorbells=each.doorbells, lifeline=each.lifeline, profile=each.profile, policy=each.policy,
                 workload_path=each.workload_path,
-            ))  # fmt: skip
+            ))
         except BaseException:
             traceback.print_exc()
             return DEFECT_STATUS

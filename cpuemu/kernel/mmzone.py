@@ -77,7 +77,7 @@ def with_v32_sizes(zones: Sequence[ZoneSpec], cpus: int) -> list[ZoneSpec]:
             zone, wmark=wmark, lowmem_reserve=lowmem_reserve(zones, index), pcp_batch=max(1, batch), pcp_high=6 * batch,
             stat_threshold=threshold, percpu_drift_mark=drift_mark(wmark, cpus, threshold),
             nr_reserve_blocks=reserve_blocks(wmark[0]),
-        ))  # fmt: skip
+        ))
     return result
 
 

@@ -150,7 +150,7 @@ def _dimensions(memory: BufferMemory, directory: Path) -> Dimensions:
         raise ImageError(f"{path}: written by another version of cpuemu; read it with that one")
     dims = dimensions_of(header)
     limits = ((dims.cpus, 1, NR_CPUS), (dims.pages, 0, MAX_PAGES), (dims.zones, 1, MAX_NR_ZONES),
-              (dims.tasks, 1, MAX_TASKS), (dims.slots, 0, MAX_SLOTS), (dims.ops, 0, MAX_SLOTS))  # fmt: skip
+              (dims.tasks, 1, MAX_TASKS), (dims.slots, 0, MAX_SLOTS), (dims.ops, 0, MAX_SLOTS))
     if any(not low <= value <= high for value, low, high in limits):
         raise ImageError(f"{path}: the header is damaged (its dimensions cannot be)")
     placed, _ = place_machine(dims)

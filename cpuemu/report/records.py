@@ -90,7 +90,7 @@ def _one(image: Image, state: RingState, sizes: tuple[int, int]) -> Iterator[Rec
     streamed = 0
     if state.file.exists():
         for record in _file(state):
-            streamed += 1
+            streamed = record.position + 1
             yield record
     assert image.rings is not None
     base = ring_base(image.machine.dims.cpus, sizes, state.cpu, state.ring)
@@ -114,13 +114,17 @@ def _unchanged(rings: BufferMemory, place: int, sequence: int) -> bool:
 
 
 def _file(state: RingState) -> Iterator[Record]:
-    """Records streamed to a file; a last one cut short is left out."""
+    """Records streamed to a file; what its writer has not finished, or a full disk cut short, is left out."""
     position = 0
     with state.file.open("rb") as stream:
         while data := stream.read(RECORD_SIZE * CHUNK):
-            for fields in RECORD.iter_unpack(data[: len(data) // RECORD_SIZE * RECORD_SIZE]):
-                yield _record(fields, state, position)
+            whole = len(data) // RECORD_SIZE * RECORD_SIZE
+            for fields in RECORD.iter_unpack(data[:whole]):
+                if fields[1] == position + 1 & 0xFFFFFFFF:
+                    yield _record(fields, state, position)
                 position += 1
+            if whole < len(data):  # the file may grow under us: never go on in the middle of a record
+                return
 
 
 def _record(fields: tuple[int, ...], state: RingState, position: int) -> Record:

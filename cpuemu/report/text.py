@@ -30,7 +30,7 @@ _GFP = (
     ("GFP_COLD", Gfp.COLD), ("GFP_NOWARN", Gfp.NOWARN), ("GFP_REPEAT", Gfp.REPEAT), ("GFP_NOFAIL", Gfp.NOFAIL),
     ("GFP_NORETRY", Gfp.NORETRY), ("GFP_NOMEMALLOC", Gfp.NOMEMALLOC), ("GFP_NO_KSWAPD", Gfp.NO_KSWAPD),
     ("GFP_NO_OOM", Gfp.NO_OOM),
-)  # fmt: skip
+)
 """As v3.2 prints them: the longest combination first."""
 
 
@@ -60,7 +60,7 @@ def flags_text(flags: int) -> str:
     return "".join((
         "d" if flags & Flag.IRQS_OFF else ".", "N" if flags & Flag.NEED_RESCHED else ".",
         "h" if flags & Flag.HARDIRQ else ".", f"{depth:x}" if depth else ".", ".",
-    ))  # fmt: skip
+    ))
 
 
 def lines(found: Iterable[Record], image: Image) -> Iterator[str]:

@@ -104,7 +104,7 @@ def _chosen(image: Image, cpus: tuple[int, ...], events: tuple[str, ...], since:
         return (
             (not cpus or record.cpu in cpus) and (not kinds or record.event in kinds)
             and (low is None or record.time_ns >= low) and (high is None or record.time_ns < high)
-        )  # fmt: skip
+        )
 
     return chosen
 

@@ -80,7 +80,7 @@ class Workload:
         return Dimensions(
             cpus=cpus, pages=zones[-1].end_pfn, zones=len(zones), tasks=first_workload_task(cpus) + len(self.tasks),
             slots=self.slots, streams=len(self.streams), ops=sum(stream.count for stream in self.streams),
-        )  # fmt: skip
+        )
 
     def write(self, machine: Machine, mapping: memoryview, seed: int) -> None:
         """Put tasks, streams and the slots of held pages into RAM.  Context: before any CPU exists."""

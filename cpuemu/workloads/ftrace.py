@@ -215,7 +215,7 @@ def read_trace(path: Path) -> Iterator[Record]:
     except (lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
         raise InputError(f"{path}: the compressed file is damaged ({error})") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or 'the compressed file is damaged'}") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or 'damaged'}); name another file") from None
 
 
 def _chunks(stream: IO[bytes], path: Path) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ _BITS: dict[str, int] = {
     "GFP_COLD": Gfp.COLD, "__GFP_COLD": Gfp.COLD, "GFP_NOWARN": Gfp.NOWARN, "__GFP_NOWARN": Gfp.NOWARN,
     "GFP_REPEAT": Gfp.REPEAT, "__GFP_REPEAT": Gfp.REPEAT, "__GFP_RETRY_MAYFAIL": Gfp.REPEAT,
     "GFP_NOFAIL": Gfp.NOFAIL, "__GFP_NOFAIL": Gfp.NOFAIL, "GFP_NORETRY": Gfp.NORETRY, "__GFP_NORETRY": Gfp.NORETRY,
-}  # fmt: skip
+}
 
 
 @cache

@@ -40,4 +40,4 @@ def load_file(path: Path) -> Workload:
     try:
         return undump(path.read_bytes(), str(path))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name another file") from None

@@ -46,7 +46,7 @@ def python_workload(spec: str, request: Request) -> Workload:
         raise InputError(f"--workload {spec}: {name}.tasks is {tasks}; give 1 to {MAX_TASKS}")
     plans = [TaskPlan(f"{name[:11]}/{number}"[:15], Program.PYTHON, number % request.cpus, operations,
                       held_limit=min(held_limit, HELD_PAGES))
-             for number in range(tasks)]  # fmt: skip
+             for number in range(tasks)]
     return Workload(name, plans, python_path=f"{path.resolve()}:{name}")
 
 

@@ -56,7 +56,7 @@ def from_compiled(name: str, compiled: Compiled, zones: list[ZoneSpec] | None) -
     Without zones the memory is as large as the recorded machine's must have been.
     """
     workload = Workload(name, slots=compiled.slots, held=compiled.held, hotplug=compiled.hotplug, zones=zones,
-                        skipped=dict(compiled.skipped), lines=compiled.lines, top=compiled.top)  # fmt: skip
+                        skipped=dict(compiled.skipped), lines=compiled.lines, top=compiled.top)
     for number, cpu in enumerate(sorted(compiled.streams)):
         operations = compiled.streams[cpu]
         workload.streams.append(StreamPlan(pack_stream(operations), len(operations), number))
@@ -101,13 +101,13 @@ def plain(workload: Workload) -> Mapping[str, object]:
         "streams": [(stream.ops, stream.count, stream.task) for stream in workload.streams],
         "tasks": [(task.comm, task.home, task.end, task.stream) for task in workload.tasks],
         "zones": [vars(zone) for zone in workload.zones or []],
-    }  # fmt: skip
+    }
 
 
 def from_plain(content: dict[str, Any]) -> Workload:
     """The reverse.  Raises KeyError, TypeError or ValueError on data of another shape."""
     zones = [ZoneSpec(**{**zone, "wmark": tuple(zone["wmark"]), "lowmem_reserve": tuple(zone["lowmem_reserve"])})
-             for zone in content["zones"]]  # fmt: skip
+             for zone in content["zones"]]
     return Workload(
         name=content["name"], slots=content["slots"], lines=content["lines"], top=content["top"], zones=zones or None,
         skipped=dict(content["skipped"]), held=[(pfn, order) for pfn, order in content["held"]],
@@ -115,4 +115,4 @@ def from_plain(content: dict[str, Any]) -> Workload:
         streams=[StreamPlan(*each) for each in content["streams"]],
         tasks=[TaskPlan(comm, Program.REPLAY, home, end, stream=stream)
                for comm, home, end, stream in content["tasks"]],
-    )  # fmt: skip
+    )

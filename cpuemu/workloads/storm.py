@@ -27,5 +27,5 @@ def storm_workload(rest: str, request: Request) -> Workload:
     count = request.tasks if request.tasks is not None else TASKS_A_CPU * request.cpus
     user = (min(TARGET, HELD_PAGES), HIGH_ORDERS, LARGEST_ORDER, GIVES, FILES, UNMOVABLE, RECLAIMABLE)
     tasks = [TaskPlan(f"storm/{number}", Program.STORM, number % request.cpus, operations, user=user)
-             for number in range(count)]  # fmt: skip
+             for number in range(count)]
     return Workload("storm", tasks, slots=SLOTS)

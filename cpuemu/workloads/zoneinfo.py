@@ -40,7 +40,7 @@ def read_zoneinfo(path: Path) -> list[ZoneSpec]:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a copy of /proc/zoneinfo (it is not text)") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name another file") from None
     return parse_zoneinfo(text, str(path))
 
 
@@ -112,7 +112,7 @@ def _zone(section: Section, places: list[int], name: str) -> ZoneSpec:
         pcp_batch=batch, pcp_high=high, stat_threshold=threshold,
         percpu_drift_mark=drift_mark(wmark, len(section.sets), threshold), nr_reserve_blocks=reserve_blocks(wmark[0]),
         nr_file=_file_pages(numbers), free=min(free, managed),
-    )  # fmt: skip
+    )
 
 
 def _pcp_sizes(sets: list[dict[str, int]]) -> tuple[int, int]:

@@ -172,7 +172,7 @@ def run_once(directory: Path) -> tuple[tuple[int, int], list[int]]:
         assert machine.header.nr_findings == 0
         assert audit(machine, world.image.mapping).ok
         counters = [sum(cpu.counters[number] for cpu in machine.cpus)
-                    for number in (Counter.DRAIN_ALL, Counter.DRAIN, Counter.IPI_TAKEN, Counter.STOP_MACHINE)]  # fmt: skip
+                    for number in (Counter.DRAIN_ALL, Counter.DRAIN, Counter.IPI_TAKEN, Counter.STOP_MACHINE)]
     return trace, counters
 
 

@@ -48,9 +48,9 @@ def refused(cwd: Path, *arguments: str) -> str:
     (("--memory", "64G", "--workload", "storm"), ("--memory", "32 GiB")),
     (("--memory", "64M"), ("recording", "--zoneinfo")),
     (("--memory", "64M", "--zoneinfo", "x"), ("--memory and --zoneinfo",)),
-    (("--zoneinfo", "missing"), ("missing",)),
-    (("--workload", "replay:missing"), ("missing",)),
-    (("--workload", "replay:."), ("replay:.",)),
+    (("--zoneinfo", "missing"), ("missing", "another file")),
+    (("--workload", "replay:missing"), ("missing", "another file")),
+    (("--workload", "replay:."), ("directory", "another file")),
     (("--workload", "nonsense"), ("nonsense", "storm")),
     (("--workload", "storm:many"), ("storm:many",)),
     (("--workload", "idle:5"), ("idle:5",)),
@@ -79,7 +79,7 @@ def refused(cwd: Path, *arguments: str) -> str:
     (("--config", "missing.toml"), ("missing.toml",)),
     (("--run-dir", "/proc/nothing"), ("--run-dir /proc/nothing",)),
     (("--run-dir", "/dev/null/x"), ("--run-dir /dev/null/x",)),
-], ids=lambda each: " ".join(each) if isinstance(each, tuple) else None)  # fmt: skip
+], ids=lambda each: " ".join(each) if isinstance(each, tuple) else None)
 def test_refused(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     said = refused(tmp_path, *arguments)
     for word in words:
@@ -92,7 +92,7 @@ def test_refused(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, .
     (bytes(range(256)) * 50, "not a text trace"),
     (b"\xfd7zXZ\0\0broken", "damaged"),
     (b"# tracer: nop\n     bash-1  [000] d..2.  10.000001: sched_switch: prev_comm=a\n", "no page events"),
-], ids=["empty", "text", "binary", "broken-xz", "no-page-events"])  # fmt: skip
+], ids=["empty", "text", "binary", "broken-xz", "no-page-events"])
 def test_bad_recording(tmp_path: Path, content: bytes, word: str) -> None:
     (tmp_path / "recording").write_bytes(content)
     said = refused(tmp_path, "--workload", "replay:recording")

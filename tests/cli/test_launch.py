@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(60)
 SMALL = ("--cpus", "2", "--workload", "storm:2000", "--memory", "64M")
 
 COUNTS = {"alloc", "free", "refill", "drain", "ipi_sent", "ipi_taken", "drain_all", "offline", "online", "stop_machine",
-          "direct_reclaim", "oom", "task_migrations"}  # fmt: skip
+          "direct_reclaim", "oom", "task_migrations"}
 
 
 def test_json(launch: Callable[..., Launched]) -> None:

@@ -18,7 +18,7 @@ STORM = ("--cpus", "4", "--workload", "storm", "--memory", "64M", "--seconds", "
 
 @pytest.mark.parametrize(("role", "verdict", "status"), [
     ("cpu 0", "cpu-died", 1), ("cpu 2", "cpu-died", 1), ("zygote", "host-error", 70), ("coordinator", "host-error", 70),
-])  # fmt: skip
+])
 def test_kill_9(launch: Callable[..., Launched], role: str, verdict: str, status: int) -> None:
     run = launch(*STORM).running()
     victim = wait_for(lambda: _pid(run, role), 5, f"{role} is there")

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cpuemu.layout import MachineState
+from cpuemu.coordinator.host_time import process_state
+from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES
+from cpuemu.layout import CallFunctionData, Counter, MachineState, Vector
 from tests.launched import Launched, wait_for
 
 pytestmark = pytest.mark.timeout(90)
@@ -65,6 +67,47 @@ def test_a_stopped_cpu_is_not_judged(launch: Callable[..., Launched]) -> None:
     run.kill("cpu 3", signal.SIGCONT)
     code, said = run.end(30)
     assert (code, said["verdict"], said["findings"]) == (0, "ok", []), (said, run.log)
+
+
+def test_a_drain_waits_for_exactly_the_stopped_cpu(launch: Callable[..., Launched]) -> None:
+    run = launch("--cpus", "4", "--workload", "storm", "--memory", "24M", "--seconds", "12", json=False).running()
+    machine = run.image.machine
+    wait_for(lambda: sum(cpu.counters[Counter.DRAIN_ALL] for cpu in machine.cpus) > 2, 20, "memory is short")
+    stopped = wait_for(lambda: next((number for number in range(1, 4) if _stop_in_user_mode(run, number)), 0), 10,
+                       "a CPU is stopped in user mode")
+    try:
+        began = time.monotonic()
+        wait_for(lambda: any(_waits_for(block) == {stopped} for block in machine.cfds), 3, "a drain waits for it alone")
+        waiting = next(block for block in machine.cfds if _waits_for(block) == {stopped})
+        assert waiting.func == DRAIN_LOCAL_PAGES
+        assert machine.cpus[stopped].pending[Vector.CALL_FUNCTION]
+        time.sleep(max(0.0, 3 - (time.monotonic() - began)))
+        assert _waits_for(waiting) == {stopped}
+        assert machine.header.state == MachineState.RUNNING
+    finally:
+        run.kill(f"cpu {stopped}", signal.SIGCONT)
+    code, _ = run.end(40)
+    assert f"host-stopped: cpu {stopped}" in run.errors
+    assert (code, run.output.splitlines()[-1]) == (0, "verdict: ok"), (run.output, run.log)
+
+
+def _stop_in_user_mode(run: Launched, number: int) -> bool:
+    words = run.image.machine.cpus[number]
+    if not words.user:
+        return False
+    run.kill(f"cpu {number}", signal.SIGSTOP)
+    wait_for(lambda: process_state(words.pid) == "T", 2, "it is stopped")
+    if words.user:
+        return True
+    run.kill(f"cpu {number}", signal.SIGCONT)  # it had left user mode meanwhile
+    return False
+
+
+def _waits_for(block: CallFunctionData) -> set[int]:
+    """The CPUs that have not run a call block yet."""
+    if not block.flags:
+        return set()
+    return {number for number in range(64) if block.cpumask[0] >> number & 1}
 
 
 def test_everything_stopped_and_continued(launch: Callable[..., Launched]) -> None:

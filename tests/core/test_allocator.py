@@ -26,7 +26,7 @@ OPERATIONS = st.lists(
     st.tuples(st.sampled_from(["alloc", "alloc", "free", "drain"]), st.sampled_from([0, 0, 0, 0, 1, 2, 3, 5, 9, 10]),
               st.sampled_from(TYPES), st.integers(0, 1 << 16), st.booleans()),
     max_size=150,
-)  # fmt: skip
+)
 Operation = tuple[str, int, MigrateType, int, bool]
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -181,7 +181,7 @@ def test_a_damaged_list_is_not_followed(tmp_path: Path) -> None:
 
 
 @given(free=st.integers(0, 300), nr_free=st.lists(st.integers(0, 10), min_size=11, max_size=11),
-       order=st.integers(0, 10), mark=st.integers(0, 200), reserve=st.integers(0, 50), flags=st.integers(0, 3))  # fmt: skip
+       order=st.integers(0, 10), mark=st.integers(0, 200), reserve=st.integers(0, 50), flags=st.integers(0, 3))
 @settings(max_examples=200, deadline=None)
 def test_watermark(free: int, nr_free: list[int], order: int, mark: int, reserve: int, flags: int) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -29,8 +29,8 @@ def test_a_store_is_taken_modulo_the_size(size: int, value: int) -> None:
 
 def test_nothing_outside_is_touched() -> None:
     ram = Ram(bytearray(64))
-    for call in (lambda: ram.load(60, 8), lambda: ram.load(-1, 1), lambda: ram.store(64, 1, 0),  # fmt: skip
-                 lambda: ram.read(word(64, 4)), lambda: ram.read(word(6, 4)), lambda: ram.add(word(62, 4), 1)):  # fmt: skip
+    for call in (lambda: ram.load(60, 8), lambda: ram.load(-1, 1), lambda: ram.store(64, 1, 0),
+                 lambda: ram.read(word(64, 4)), lambda: ram.read(word(6, 4)), lambda: ram.add(word(62, 4), 1)):
         with pytest.raises(IndexError):
             call()
     with pytest.raises(TypeError):
@@ -54,7 +54,7 @@ def test_atomics_return_what_they_promise(size: int) -> None:
 @pytest.mark.parametrize(("op", "value", "holds"), [
     (Op.EQ, 5, True), (Op.EQ, 4, False), (Op.NE, 4, True), (Op.NE, 5, False), (Op.GE, 5, True), (Op.GE, 6, False),
     (Op.LE, 5, True), (Op.LE, 4, False), (Op.MASK_SET, 4, True), (Op.MASK_SET, 2, False), (Op.MASK_CLEAR, 2, True),
-    (Op.MASK_CLEAR, 1, False)])  # fmt: skip
+    (Op.MASK_CLEAR, 1, False)])
 def test_terms(op: Op, value: int, holds: bool) -> None:
     ram = Ram(bytearray(64))
     ram.store(0, 4, 5)

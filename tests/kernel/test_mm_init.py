@@ -51,7 +51,7 @@ class Booted:
 
     def owners(self, owner: int) -> list[tuple[int, int]]:
         return [(page.index, page.order) for page in self.machine.mem_map
-                if page.state == PageState.ALLOCATED and page.owner == owner]  # fmt: skip
+                if page.state == PageState.ALLOCATED and page.owner == owner]
 
 
 def off(zones: list[ZoneSpec]) -> tuple[RamFile, Core]:
@@ -86,7 +86,7 @@ def test_sizes_are_the_zone_s() -> None:
         zone = machine.zones[index]
         assert (zone.name, tuple(zone.wmark), tuple(zone.lowmem_reserve)[:3]) == (
             spec.name, spec.wmark, spec.lowmem_reserve,
-        )  # fmt: skip
+        )
         for cpu in range(CPUS):
             pcp = machine.pcp(cpu, index)
             assert (pcp.count, pcp.batch, pcp.high) == (0, spec.pcp_batch, spec.pcp_high)

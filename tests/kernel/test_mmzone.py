@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(60)
 MACHINES = {
     "linux-6.12-8cpu-512MiB.zoneinfo": 8, "linux-6.12-1cpu-256MiB.zoneinfo": 1, "linux-6.1-4cpu-4096MiB.zoneinfo": 4,
     "linux-6.18-2cpu.zoneinfo": 2,
-}  # fmt: skip
+}
 
 
 def real(name: str) -> list[ZoneSpec]:
@@ -96,7 +96,7 @@ def test_a_machine_of_8_gib() -> None:
     zones = zones_for(8 << 30, 4)
     assert [(zone.name, zone.start_pfn, zone.end_pfn) for zone in zones] == [
         ("DMA", 1, 4096), ("DMA32", 4096, 1 << 20), ("Normal", 1 << 20, 1 << 21),
-    ]  # fmt: skip
+    ]
     assert [zone.pcp_batch for zone in zones] == [1, 31, 31]
     assert [zone.pcp_high for zone in zones] == [0, 186, 186]
 

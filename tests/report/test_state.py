@@ -87,7 +87,7 @@ def test_interrupts_calls_hotplug_findings_and_last_words(run: RunDirectory) -> 
         ("hotplug: cpu 2 going offline, row 3 not answered yet\n"
         "  stop_machine DISABLE_IRQ, 1 of 4 acknowledgements missing"),
         "  3500+0  ", "(stopped by the host)", "    last words: cpu 3: BadPage: page 7 is on two lists",
-    ):  # fmt: skip
+    ):
         assert part in text, (part, text)
 
 

@@ -102,7 +102,7 @@ def test_what_makes_no_sense_is_shown_as_numbers(run: RunDirectory) -> None:
     (0, "GFP_NOWAIT"), (Gfp.WAIT, "GFP_NOIO"), (Gfp.WAIT | Gfp.IO, "GFP_NOFS"),
     (0xD0 | Gfp.NORETRY, "GFP_KERNEL|GFP_NORETRY"), (0xD0 | Gfp.DMA32, "GFP_KERNEL|GFP_DMA32"),
     (0x40000000, "0x40000000"),
-])  # fmt: skip
+])
 def test_gfp_flags_by_name(flags: int, expected: str) -> None:
     assert gfp_text(flags) == expected
 

@@ -56,7 +56,7 @@ def test_everything(run_dir: Path) -> None:
     (["--since", "-0.2"], [0.7, 0.8, 0.9]),
     (["--until", "-0.75"], [0.0, 0.1]),
     (["--event", "mark_victim"], []),
-])  # fmt: skip
+])
 def test_filters(run_dir: Path, options: list[str], expected: list[float]) -> None:
     assert seconds(dump(run_dir, *options)) == expected
 
@@ -81,7 +81,7 @@ def test_what_was_overwritten_is_said(tmp_path: Path) -> None:
     (["SHORT"], "SHORT/ram: cut short: 8192 bytes of "),
     (["OTHER"], "OTHER/ram: written by another version of cpuemu; read it with that one"),
     (["NORINGS"], "NORINGS/rings: No such file or directory"),
-])  # fmt: skip
+])
 def test_what_cannot_be_read_is_one_sentence(run_dir: Path, tmp_path: Path, arguments: list[str],
                                               sentence: str) -> None:
     ram = (run_dir / "ram").read_bytes()

@@ -95,7 +95,7 @@ def test_part_that_was_allocated_again_frees_no_more() -> None:
     result = compiled(lines)
     assert operations(result) == [
         (1, ALLOC, 0, 1, 1), (2, FREE, 0, 0, 1), (3, ALLOC, 1, 0, 0), (4, FREE, 0, 0, 0), (4, FREE, 1, 0, 0),
-    ]  # fmt: skip
+    ]
 
 
 def test_large_block_freed_page_by_page() -> None:
@@ -152,7 +152,7 @@ def types_of(lines: Sequence[bytes]) -> list[int]:
     (["GFP_KERNEL", "GFP_NOFS|GFP_RECLAIMABLE"], ["UNMOVABLE", "RECLAIMABLE"]),
     # of our own trace-dump, which names no mobility
     (["GFP_KERNEL", "GFP_KERNEL", "GFP_KERNEL"], ["UNMOVABLE", "RECLAIMABLE", "MOVABLE"]),
-])  # fmt: skip
+])
 def test_migratetypes(flags: list[str], expected: list[str]) -> None:
     """What asks for movable memory says which number that has."""
     lines = [alloc(0, 1.0, 0x100 + kind, migratetype=kind, gfp=gfp) for kind, gfp in enumerate(flags)]
@@ -167,7 +167,7 @@ def test_migratetypes(flags: list[str], expected: list[str]) -> None:
     ("none", 0),
     ("GFP_DMA32|GFP_KERNEL", Gfp.DMA32 | Gfp.WAIT | Gfp.IO | Gfp.FS),
     ("__GFP_IO|__GFP_FS|__GFP_DIRECT_RECLAIM|__GFP_NOFAIL", Gfp.WAIT | Gfp.IO | Gfp.FS | Gfp.NOFAIL),
-])  # fmt: skip
+])
 def test_allocation_flags(text: str, bits: int) -> None:
     assert gfp_bits(text) == bits
     assert bits < 1 << 16, "ReplayOp.gfp has 16 bits"
@@ -183,18 +183,18 @@ def test_interrupts() -> None:
         event(2, 1.0, "csd_queue_cpu: cpu=5 callsite=generic_exec_single+0x33/0x130 func=f csd=000000007dffd333"),
         event(2, 1.1, f"ipi_send_cpu: cpu=5 callsite=generic_exec_single+0x33/0x130 callback={own}"),
         event(2, 1.2, "ipi_send_cpu: cpu=7 callsite=wakeup_preempt+0x37/0x70 callback=0x0"),
-    ])  # fmt: skip
+    ])
     assert operations(result, 2) == [(1, CSD, 5, 0, 0), (3, IPI, 7, 0, 0)]
     assert result.skipped == {module.OWN_INTERRUPT: 1}
 
 
 def test_hotplug_begins_with_the_first_step_in_another_direction() -> None:
     lines = [alloc(0, 1.0, 0x100), step(1, 145, 236, 1.5), step(1, 145, 235), step(1, 0, 145), step(2, 145, 236, 2.0),
-             step(1, 236, 1, 3.0), step(1, 236, 235)]  # fmt: skip
+             step(1, 236, 1, 3.0), step(1, 236, 235)]
     assert compiled(lines).hotplug == [
         HotplugEvent(2, 500_000_000, 1, False), HotplugEvent(5, 1_000_000_000, 2, False),
         HotplugEvent(6, 2_000_000_000, 1, True),
-    ]  # fmt: skip
+    ]
 
 
 def test_steps_of_a_cpu_that_is_online_are_no_hotplug() -> None:

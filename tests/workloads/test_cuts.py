@@ -38,7 +38,7 @@ def cuts(draw: st.DrawFn) -> list[bytes]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     lines=cuts(), window=st.sampled_from([1, 7, 64, 4096]), cpus=st.sampled_from([1, 2, 3, 8]), seed=st.integers(0, 99)
-)  # fmt: skip
+)
 def test_every_wait_is_for_an_earlier_line(lines: list[bytes], window: int, cpus: int, seed: int) -> None:
     Simulation(workload(lines, cpus), window, seed).run()
 

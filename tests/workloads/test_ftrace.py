@@ -113,7 +113,7 @@ def test_nothing_is_missed(name: str) -> None:
     kinds = {
         "PageAlloc": b"mm_page_alloc: ", "PageFree": b"mm_page_free: ", "CsdQueue": b"csd_queue_cpu: ",
         "IpiSend": b"ipi_send_cpu: ", "HotplugStep": b"cpuhp_enter: ",
-    }  # fmt: skip
+    }
     expected = {kind: sum(text in line for line in lines) for kind, text in kinds.items()}
     expected["HotplugStep"] += sum(b"cpuhp_multi_enter: " in line for line in lines)
     assert Counter(type(record).__name__ for record in parse(lines)) == {k: n for k, n in expected.items() if n}
@@ -133,7 +133,7 @@ def test_line_numbers_are_those_of_the_file() -> None:
     b"csd_queue_cpu: cpu=",
     b"ipi_send_cpu: cpu=99999 callsite=x callback=0x0",
     b"cpuhp_enter: cpu: 0001 target:",
-])  # fmt: skip
+])
 def test_line_that_is_damaged(fields: bytes) -> None:
     with pytest.raises(InputError, match=rf"^here: line 2: {fields.split(b':')[0].decode()} cannot be read"):
         list(parse([b"# tracer: nop", TRACE_PIPE + fields], "here"))
@@ -207,7 +207,7 @@ def test_packed_and_damaged(tmp_path: Path) -> None:
     (b"PERFILE2" + bytes(100), "perf script"),
     (b"x" * 3_000_000, "line 1 has no end"),
     (lzma.compress(bytes(1000)), "not a text trace"),
-])  # fmt: skip
+])
 def test_file_that_is_no_trace(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "trace.txt"
     path.write_bytes(content)

@@ -45,7 +45,7 @@ def test_tasks_and_operations_are_the_class_s(good: Path) -> None:
     assert workload.name == "Mine"
     assert [(task.comm, task.home, task.end) for task in workload.tasks[:3]] == [
         ("Mine/0", 0, 300), ("Mine/1", 1, 300), ("Mine/2", 0, 300),
-    ]  # fmt: skip
+    ]
     assert len(workload.tasks) == 5
     assert all(task.program == Program.PYTHON and task.held_limit == HELD_PAGES for task in workload.tasks)
     assert workload.python_path == f"{good}:Mine"
@@ -76,7 +76,7 @@ def test_nothing_is_left_beside_the_file(good: Path) -> None:
     ("Alloc(migratetype=4)", "arguments that cannot be"),
     ("Sleep(-1)", "arguments that cannot be"),
     ("Free('x')", "arguments that cannot be"),
-])  # fmt: skip
+])
 def test_mistakes_while_it_runs(tmp_path: Path, body: str, told: str) -> None:
     path = tmp_path / "my_file.py"
     path.write_text(f"from cpuemu.kernel.uapi import *\nclass Mine:\n  def next(self, task):\n    return {body}\n")
@@ -99,7 +99,7 @@ def test_mistakes_while_it_runs(tmp_path: Path, body: str, told: str) -> None:
     ("class Mine:\n  tasks = 'many'\n  def next(self, task): pass", "Mine", "tasks is 'many'"),
     ("class Mine:\n  tasks = 0\n  def next(self, task): pass", "Mine", "give 1 to 4096"),
     ("class Mine:\n  operations = -1\n  def next(self, task): pass", "Mine", "operations is -1"),
-])  # fmt: skip
+])
 def test_mistakes(tmp_path: Path, text: str, name: str, told: str) -> None:
     path = tmp_path / "my_file.py"
     path.write_text(text)

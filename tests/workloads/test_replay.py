@@ -96,13 +96,13 @@ def test_recording_without_page_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("spec", "told"), [
-    ("replay:none.txt", "none.txt: No such file"),
-    ("replay:none.replay", "none.replay: No such file"),
+    ("replay:none.txt", "none.txt: cannot be read .No such file"),
+    ("replay:none.replay", "none.replay: cannot be read .No such file"),
     ("storm:many", "expected a number of operations"),
     ("idle:5", "takes nothing after its name"),
     ("strom", "unknown workload 'strom'; known are replay, storm, idle, FILE.py:CLASS"),
     ("", "unknown workload ''"),
-])  # fmt: skip
+])
 def test_names_that_are_wrong(spec: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=told):

@@ -78,7 +78,7 @@ def test_high_below_batch_is_raised() -> None:
     (TEXT.replace("        min      22\n", ""), "zone DMA has no line for min"),
     (TEXT.replace("        low      27", "        low      7"), "min <= low <= high"),
     (TEXT.replace("managed  3840", "managed  384000"), "managed <= present"),
-])  # fmt: skip
+])
 def test_text_that_is_no_zoneinfo(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "zoneinfo"
     path.write_text(text)
