@@ -156,8 +156,9 @@ def _locks(image: Image) -> Iterator[str]:
     yield f"locks held: {len(held) or 'none'}"
     for lock in held:
         waited = ", waited for" if lock.word >> 31 & 1 else ""
-        yield (f"  {lock.name}: held by {image.comm(lock.holder - 1)}, taken in {image.site(lock.site)}{waited} "
-               f"(word {lock.word:#x})")
+        since = max(0, lock.since_ns - image.machine.header.boot_ns) / 1e9
+        yield (f"  {lock.name}: held by {image.comm(lock.holder - 1)} since {since:.6f}, taken in "
+               f"{image.site(lock.site)}{waited} (word {lock.word:#x})")
 
 
 def _calls(image: Image) -> Iterator[str]:
@@ -183,8 +184,9 @@ def _hotplug(image: Image) -> Iterator[str]:
     answered = hotplug.answer == hotplug.request & 0xFFFFFFFF
     yield (f"hotplug: cpu {hotplug.cpu} {'coming online' if hotplug.up else 'going offline'}, row "
            f"{hotplug.request >> 32 & 0xFF} {'answered' if answered else 'not answered yet'}")
-    yield (f"  stop_machine {name_in(StopState, barrier.state)}, {barrier.thread_ack} of {barrier.num_threads} "
-           f"acknowledgements missing; cpu_hotplug.refcount {hotplug.refcount}")
+    missing = f", {barrier.thread_ack} of {barrier.num_threads} acknowledgements missing"
+    yield (f"  stop_machine {name_in(StopState, barrier.state)}{missing if barrier.state else ''}; "
+           f"cpu_hotplug.refcount {hotplug.refcount}")
 
 
 # --- tasks -------------------------------------------------------------------------------------------------

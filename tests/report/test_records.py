@@ -83,6 +83,32 @@ def test_a_file_cut_short_in_a_record(run: RunDirectory) -> None:
     assert firsts(read(run)) == [0, 1, 2, 3, 4], "the ring still has the one that is cut"
 
 
+def test_a_file_that_grows_while_it_is_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a record was there at first: nothing is read from its middle on."""
+    monkeypatch.setattr(module, "CHUNK", 2)
+    for number in range(6):
+        run.trace(0, number, Event.MM_PAGE_ALLOC, number)
+    run.spill(0, Ring.PAGES)
+    file = run.path / "cpu0.ring0.trace"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-80])  # three records and a half
+    reading = records(open_image(run.save()))
+    found = [next(reading), next(reading), next(reading)]
+    file.write_bytes(whole)
+    assert firsts([*found, *reading]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_record_in_a_file_that_is_none_is_left_out(run: RunDirectory) -> None:
+    for number in range(20):
+        run.trace(0, number, Event.MM_PAGE_ALLOC, number)
+        run.spill(0, Ring.PAGES)
+    file = run.path / "cpu0.ring0.trace"
+    damaged = bytearray(file.read_bytes())
+    damaged[3 * RECORD_SIZE : 5 * RECORD_SIZE] = bytes(2 * RECORD_SIZE)
+    file.write_bytes(damaged)
+    assert firsts(read(run)) == [0, 1, 2, *range(5, 20)]
+
+
 def test_a_writer_that_overtakes_the_reader(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine runs while it is read: never a record of a wrong place, never half of two."""
     monkeypatch.setattr(module, "CHUNK", 2)
