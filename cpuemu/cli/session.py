@@ -31,7 +31,8 @@ from cpuemu.kernel.mm_init import check_memory, free_area_init, hold_at_boot
 from cpuemu.kernel.mmzone import ZoneSpec, zones_for
 from cpuemu.layout import MAX_PAGES, Preempt
 from cpuemu.profiles import POLICIES, PROFILES
-from cpuemu.workloads.base import Request, Workload, load
+from cpuemu.workloads.base import Request, Workload
+from cpuemu.workloads.load import load
 
 DEFAULT_MEMORY = 256 << 20
 IDLE_SECONDS = 5.0

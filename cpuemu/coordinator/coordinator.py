@@ -99,7 +99,8 @@ class Coordinator:
         self.operation: Operation | None = None
         self.plan: Plan | None = None
         self.stop = ""
-        self.looked_ns, self.held_up_ns = now(), 0
+        self.looked_ns = self.look_ns = now()
+        self.held_up_ns = 0
         self.zygote_ready = False
         self.poller = select.poll()
         for descriptor in (self.bell, self.channel.fileno(), self.launcher.fileno(), self.launcher_fd, self.zygote_fd):
@@ -283,15 +284,17 @@ class Coordinator:
 
     def _look(self) -> None:
         moment = now()
-        if moment - self.looked_ns < LOOK_MS * 1_000_000:
+        if moment < self.look_ns:
             return
-        since, self.looked_ns = moment - self.looked_ns, moment
+        late, since, self.looked_ns = moment - self.look_ns, moment - self.looked_ns, moment
         zygote_stopped = process_state(self.zygote) in ("T", "t")
-        if since > HELD_UP_NS or zygote_stopped:
+        if late > HELD_UP_NS or zygote_stopped:
             self.held_up_ns += since  # we were stopped, or the zygote is: nobody could go or come meanwhile
         if zygote_stopped:
             self._look_for_the_dead()
         self.watchdog.look(moment)
+        # Many CPUs take long to look at: a tenth of a core is enough for a watchdog.
+        self.look_ns = moment + max(LOOK_MS * 1_000_000, 10 * (now() - moment))
         if self.watchdog.fatal:
             raise Over(self._failure())
 

@@ -163,6 +163,8 @@ class Watchdog:
             key = (edge.waiter, edge.word, edge.since_ns)
             if edge.kind in NOT_TIMED or not edge.since_ns or kind != "task" or key in waits:
                 continue
+            if self._not_called(number):
+                continue
             still = waits[key] = self._waits.get(key) or _Still(key, edge.since_ns)
             self._count_host(still, edges, edge.waiter, now_ns)
             rule, limit = self._limit(edge.kind)
@@ -170,6 +172,12 @@ class Watchdog:
                 others = [each for each in explain(self.machine, now_ns) if each != edge.text]
                 self._found(rule, "; ".join([edge.text, *others[:4]]), self.machine.tasks[number].cpu, number)
         self._waits = waits
+
+    def _not_called(self, task: int) -> bool:
+        """A CPU that has not been called yet (cpu_callout) waits for its turn, however many come before it."""
+        cpu = self.machine.tasks[task].cpu
+        return cpu < self.machine.dims.cpus and self.machine.cpus[cpu].state == CpuState.READY \
+            and self.machine.hotplug.cpu != cpu
 
     def _limit(self, kind: str) -> tuple[str, float]:
         if kind == "csd":

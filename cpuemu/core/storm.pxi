@@ -8,6 +8,7 @@ cdef enum:
     FILES = 4
     UNMOVABLE_SHARE = 5
     RECLAIMABLE_SHARE = 6
+    MOVES = 7
 
 cdef uint32_t USER_GFP = GFP_WAIT | GFP_IO | GFP_FS
 
@@ -39,6 +40,8 @@ cdef int storm_step(core_t *c, uint32_t number, em_task *task) except -2:
         return EXIT_DONE
     if target > task.held_limit:
         target = task.held_limit
+    if task.user[MOVES] and next_random(task) % 1000000 < task.user[MOVES]:
+        return ask_kernel(task, OPKIND_YIELD, 0, 0, 0, 0, <uint32_t>((r >> 10) % c.nr_cpus))
     # A random walk that leans back towards the target: of 1024 draws, 512 + the distance allocate.
     lean = 512 + (target - <int64_t>task.held) * 512 // (target + 1)
     if task.held == 0 or (task.held < task.held_limit and <int64_t>(r & 1023) < (lean if lean > 64 else 64)):

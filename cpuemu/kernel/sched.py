@@ -304,6 +304,11 @@ def select_task_rq(cpu: Cpu, task: Task) -> int:
     return cpumask_first(active)
 
 
+def sched_setaffinity(task: Task, number: int) -> None:
+    """The current task prefers another CPU from now on: it goes there at its return to user mode."""
+    task.home = number
+
+
 def _count_migration(cpu: Cpu, task: Task, source: int, target: int) -> None:
     cpu.core.trace(Event.SCHED_MIGRATE_TASK, task.index, source, target)
     cpu.core.count(Counter.TASK_MIGRATIONS)

@@ -26,6 +26,7 @@ from cpuemu.kernel.sched import (
     do_exit,
     end_user_wait,
     leave_for,
+    sched_setaffinity,
     schedule_away,
     select_task_rq,
     try_to_wake_up,
@@ -248,6 +249,8 @@ def _reschedule(cpu: Cpu, target: int) -> bool:
 def _storm(cpu: Cpu, task: Task) -> None:
     if task.op_kind == OpKind.FREE:
         free_pages(cpu, task.op_slot, task.op_order)
+    elif task.op_kind == OpKind.YIELD:
+        sched_setaffinity(task, task.op_arg)
     else:
         pfn = alloc_pages(cpu, task.op_gfp, task.op_order, task.op_migratetype)
         if pfn != NO_PAGE and task.op_kind == OpKind.FILE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cpuemu.errors import UserError
@@ -131,25 +131,3 @@ class Request:
     tasks: int | None = None
     operations: int | None = None
     window: int | None = None
-
-
-def load(spec: str, request: Request) -> Workload:
-    """The workload that ``--workload`` names.  Raises InputError."""
-    name, _, rest = spec.partition(":")
-    loaders = _loaders()
-    if name in loaders:
-        return loaders[name](rest, request)
-    if name.endswith(".py"):
-        from cpuemu.workloads.python_task import python_workload
-
-        return python_workload(spec, request)
-    known = ", ".join([*loaders, "FILE.py:CLASS"])
-    raise InputError(f"--workload {spec}: unknown workload {name!r}; known are {known}")
-
-
-def _loaders() -> dict[str, Callable[[str, Request], Workload]]:
-    from cpuemu.workloads.idle import idle_workload
-    from cpuemu.workloads.replay import replay_workload
-    from cpuemu.workloads.storm import storm_workload
-
-    return {"replay": replay_workload, "storm": storm_workload, "idle": idle_workload}

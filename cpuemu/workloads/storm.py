@@ -15,6 +15,8 @@ SLOTS = 1024
 TARGET = 400
 HIGH_ORDERS, LARGEST_ORDER, GIVES, FILES, UNMOVABLE, RECLAIMABLE = 100, 4, 100, 20, 150, 50
 """Shares in thousandths: allocations above order 0, frees given away, page-cache pages, migratetypes."""
+MOVES = 50
+"""Of a million operations, how many make the task prefer another CPU."""
 
 
 def storm_workload(rest: str, request: Request) -> Workload:
@@ -25,7 +27,7 @@ def storm_workload(rest: str, request: Request) -> Workload:
             raise InputError(f"--workload storm:{rest}: expected a number of operations a task, as in storm:100000")
         operations = int(rest)
     count = request.tasks if request.tasks is not None else TASKS_A_CPU * request.cpus
-    user = (min(TARGET, HELD_PAGES), HIGH_ORDERS, LARGEST_ORDER, GIVES, FILES, UNMOVABLE, RECLAIMABLE)
+    user = (min(TARGET, HELD_PAGES), HIGH_ORDERS, LARGEST_ORDER, GIVES, FILES, UNMOVABLE, RECLAIMABLE, MOVES)
     tasks = [TaskPlan(f"storm/{number}", Program.STORM, number % request.cpus, operations, user=user)
              for number in range(count)]
     return Workload("storm", tasks, slots=SLOTS)

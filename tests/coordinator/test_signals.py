@@ -70,10 +70,10 @@ def test_a_stopped_cpu_is_not_judged(launch: Callable[..., Launched]) -> None:
 
 
 def test_a_drain_waits_for_exactly_the_stopped_cpu(launch: Callable[..., Launched]) -> None:
-    run = launch("--cpus", "4", "--workload", "storm", "--memory", "24M", "--seconds", "30", json=False).running()
+    run = launch("--cpus", "4", "--workload", "storm", "--memory", "24M", "--seconds", "15", json=False).running()
     machine = run.image.machine
     wait_for(lambda: sum(cpu.counters[Counter.DRAIN_ALL] for cpu in machine.cpus) > 2, 20, "memory is short")
-    stopped, waiting = wait_for(lambda: _stop_until_a_drain_waits(run), 25, "a drain waits for a stopped CPU alone")
+    stopped, waiting = wait_for(lambda: _stop_until_a_drain_waits(run), 9, "a drain waits for a stopped CPU alone")
     try:
         assert waiting.func == DRAIN_LOCAL_PAGES
         assert machine.cpus[stopped].pending[Vector.CALL_FUNCTION]
@@ -83,11 +83,9 @@ def test_a_drain_waits_for_exactly_the_stopped_cpu(launch: Callable[..., Launche
     finally:
         run.kill(f"cpu {stopped}", signal.SIGCONT)
     wait_for(lambda: _waits_for(waiting) != {stopped}, 5, "the drain goes on")
-    run.process.send_signal(signal.SIGINT)
     code, _ = run.end(40)
     assert f"host-stopped: cpu {stopped}" in run.errors
-    assert (code, run.output.splitlines()[-1]) == (130, "verdict: interrupted"), (run.output, run.log)
-    assert "finding" not in run.output
+    assert (code, run.output.splitlines()[-1]) == (0, "verdict: ok"), (run.output, run.log)
 
 
 def _stop_until_a_drain_waits(run: Launched) -> tuple[int, CallFunctionData] | None:

@@ -29,7 +29,8 @@ from cpuemu.layout import (
     PageState,
     first_workload_task,
 )
-from cpuemu.workloads.base import Request, load
+from cpuemu.workloads.base import Request
+from cpuemu.workloads.load import load
 from cpuemu.workloads.zoneinfo import read_zoneinfo
 from tests.recordings import DATA, ZONEINFO
 

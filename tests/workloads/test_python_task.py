@@ -8,7 +8,8 @@ import pytest
 
 from cpuemu.kernel.uapi import ProgramError
 from cpuemu.layout import HELD_PAGES, Program
-from cpuemu.workloads.base import InputError, Request, load
+from cpuemu.workloads.base import InputError, Request
+from cpuemu.workloads.load import load
 from cpuemu.workloads.python_task import program
 
 pytestmark = pytest.mark.timeout(60)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cpuemu.layout import MAX_PAGES, PAGE_SHIFT, Program
-from cpuemu.workloads.base import DEFAULT_WINDOW, InputError, Request, load
+from cpuemu.workloads.base import DEFAULT_WINDOW, InputError, Request
+from cpuemu.workloads.load import load
 from cpuemu.workloads.package import dump, load_file, undump
 from cpuemu.workloads.replay import from_files
 from tests.recordings import DATA, ZONEINFO, alloc, free, step, write

@@ -1,0 +1,26 @@
+"""Workloads by the name that ``--workload`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cpuemu.workloads.base import InputError, Request, Workload
+from cpuemu.workloads.idle import idle_workload
+from cpuemu.workloads.python_task import python_workload
+from cpuemu.workloads.replay import replay_workload
+from cpuemu.workloads.storm import storm_workload
+
+LOADERS: Mapping[str, Callable[[str, Request], Workload]] = {
+    "replay": replay_workload, "storm": storm_workload, "idle": idle_workload,
+}
+
+
+def load(spec: str, request: Request) -> Workload:
+    """The workload that ``--workload`` names.  Raises InputError."""
+    name, _, rest = spec.partition(":")
+    if name in LOADERS:
+        return LOADERS[name](rest, request)
+    if name.endswith(".py"):
+        return python_workload(spec, request)
+    known = ", ".join([*LOADERS, "FILE.py:CLASS"])
+    raise InputError(f"--workload {spec}: unknown workload {name!r}; known are {known}")
