@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.events import Event
-from cpuemu.kernel.cpu_hotplug import FN_CONTROL, FN_STOPPER, start_secondary
+from cpuemu.kernel.cpu_hotplug import FN_CONTROL, FN_STOPPER
 from cpuemu.kernel.cpumask import cpumask_set_cpu
 from cpuemu.kernel.fork import new_idle, new_kthread, wait_for_go
 from cpuemu.kernel.irqflags import local_irq_enable
 from cpuemu.kernel.kthread import FN_KSWAPD, FN_KTHREADD
 from cpuemu.kernel.sched import wake_up_new_task
+from cpuemu.kernel.smpboot import start_secondary
 from cpuemu.layout import (
     NOBODY,
     CpuState,

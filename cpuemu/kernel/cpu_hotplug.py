@@ -24,7 +24,6 @@ from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
 from cpuemu.kernel.bug import BUG_ON
 from cpuemu.kernel.cpumask import (
-    cpu_active,
     cpu_online,
     cpumask_clear_cpu,
     cpumask_copy,
@@ -33,12 +32,12 @@ from cpuemu.kernel.cpumask import (
     cpumask_word,
     num_online_cpus,
 )
-from cpuemu.kernel.irqflags import local_irq_enable, preempt_disable, preempt_enable
+from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kthread import free_task, kthread_create_on_node, kthread_function
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
-from cpuemu.kernel.sched import adopt_sleepers, might_sleep, migrate_tasks, try_to_wake_up, wait_event, wake
-from cpuemu.kernel.spinlock import spin_lock, spin_unlock
+from cpuemu.kernel.sched import might_sleep, try_to_wake_up, wait_event, wake
+from cpuemu.kernel.sched_migrate import adopt_sleepers, migrate_tasks
 from cpuemu.kernel.stop_machine import (
     cpu_stopper_drain,
     cpu_stopper_enable,
@@ -48,11 +47,9 @@ from cpuemu.kernel.stop_machine import (
     stop_machine,
 )
 from cpuemu.layout import (
-    LOCK_CALL_FUNCTION,
     LOCK_CPU_ADD_REMOVE,
     LOCK_CPU_HOTPLUG,
     NOBODY,
-    Cpumask,
     CpuState,
     Hotplug,
     Mask,
@@ -75,10 +72,6 @@ P_GET_ONLINE = site("get_online_cpus")
 P_EMPTY = site("wait_empty")
 P_CPU_UP = site("__cpu_up")
 P_RUNNING = site("wait_running")
-P_ACTIVE = site("start_secondary:cpu_active")
-P_CALLOUT = site("start_secondary:cpu_callout")
-P_ONLINE_LOCK = site("start_secondary:ipi_call_lock")
-P_SET_ONLINE = site("start_secondary:set_cpu_online")
 P_CLEAR_ONLINE = site("cpu_disable_common:set_cpu_online")
 P_CONTROL = site("control_thread")
 
@@ -318,29 +311,6 @@ def take_cpu_down(cpu: Cpu, number: int) -> int:
     cpumask_clear_cpu(cpu, number, Mask.ONLINE)
     cpu.core.trace(Event.CPUEMU_CPU_OFFLINE, number, cpu.me.generation)
     return 0
-
-
-def start_secondary(cpu: Cpu) -> None:
-    """A CPU that comes up, in v3.2's order: callout, online under call_function.lock, active, then interrupts.
-
-    Context: the new CPU's idle task, interrupts off.  A sender that waits for this CPU in between waits until
-    the control task has run its first CPU_ONLINE notifier (zoo 5 is what happens when interrupts come earlier).
-    """
-    number = cpu.number
-    bit = 1 << number % 64
-    callout = cpu.machine.cpumasks[Mask.CALLOUT].addr(Cpumask.bits, number // 64)
-    cpu.wait_until(callout, Op.MASK_SET, bit, P_CALLOUT)
-    spin_lock(cpu, LOCK_CALL_FUNCTION, P_ONLINE_LOCK)
-    cpu.point(P_SET_ONLINE, cpumask_word(cpu, Mask.ONLINE, number), Kind.WRITE)
-    cpumask_set_cpu(cpu, number, Mask.ONLINE)
-    spin_unlock(cpu, LOCK_CALL_FUNCTION)
-    cpu.core.trace(Event.CPUEMU_CPU_ONLINE, number, cpu.me.generation)
-    wake(cpu, cpumask_word(cpu, Mask.ONLINE, number))
-    if not cpu_active(cpu, number):
-        cpu.wait_until(cpumask_word(cpu, Mask.ACTIVE, number), Op.MASK_SET, bit, P_ACTIVE)
-    cpu.me.state = CpuState.RUNNING
-    wake(cpu, cpu.me.addr(CpuWords.state))
-    local_irq_enable(cpu)
 
 
 # --- the table ---------------------------------------------------------------------------------------------

@@ -27,13 +27,11 @@ from cpuemu.kernel.spinlock import raw_spin_lock, raw_spin_unlock
 from cpuemu.layout import (
     NOBODY,
     Counter,
-    MachineState,
     Mask,
     Preempt,
     Program,
     SchedClass,
     Task,
-    TaskFlag,
     TaskState,
     Vector,
     rq_lock,
@@ -64,7 +62,7 @@ def schedule(cpu: Cpu) -> None:
     BUG_ON(cpu, bool(task.preempt_count) or in_interrupt(cpu), "scheduling-while-atomic",
            f"BUG: scheduling while atomic: {task.comm}/{task.index}, preempt_count {task.preempt_count}")
     flags = local_irq_save(cpu)
-    following = _deschedule(cpu, task)
+    following = deschedule(cpu, task)
     if following != task.index:
         task.stack = cpu.backtrace()
         cpu.switch_to(following)
@@ -78,10 +76,10 @@ def schedule_away(cpu: Cpu) -> bool:
     False: there is nobody else to run; go on.  Context: interrupts off.
     """
     task = cpu.current
-    return _deschedule(cpu, task) != task.index
+    return deschedule(cpu, task) != task.index
 
 
-def _deschedule(cpu: Cpu, task: Task) -> int:
+def deschedule(cpu: Cpu, task: Task) -> int:
     me = cpu.me
     lock = rq_lock(cpu.number, cpu.machine.dims.zones)
     raw_spin_lock(cpu, lock, P_RQ_LOCK)
@@ -89,7 +87,7 @@ def _deschedule(cpu: Cpu, task: Task) -> int:
     if task.state != TaskState.RUNNING:
         task.on_rq = 0
         if not task.in_kernel or task.state == TaskState.DEAD:
-            _detach(cpu, cpu.number, task)
+            detach(cpu, cpu.number, task)
     elif task.sched_class == SchedClass.FAIR:
         _link(cpu, cpu.number, task, first=False)
     following = _pick_next_task(cpu)
@@ -134,12 +132,12 @@ def _link(cpu: Cpu, number: int, task: Task, first: bool) -> None:
     queue.nr_running += 1
 
 
-def _attach(cpu: Cpu, number: int, task: Task) -> None:
+def attach(cpu: Cpu, number: int, task: Task) -> None:
     if task.sched_class == SchedClass.FAIR:
         cpu.machine.cpus[number].nr_attached += 1
 
 
-def _detach(cpu: Cpu, number: int, task: Task) -> None:
+def detach(cpu: Cpu, number: int, task: Task) -> None:
     if task.sched_class == SchedClass.FAIR:
         cpu.machine.cpus[number].nr_attached -= 1
 
@@ -242,8 +240,8 @@ def try_to_wake_up(cpu: Cpu, number: int) -> bool:
         task.cpu = target
         raw_spin_unlock(cpu, rq_lock(where, zones))
         raw_spin_lock(cpu, rq_lock(target, zones), P_WAKE_UP)
-        _count_migration(cpu, task, where, target)
-    resched = _activate(cpu, target, task)
+        count_migration(cpu, task, where, target)
+    resched = activate(cpu, target, task)
     raw_spin_unlock(cpu, rq_lock(target, zones))
     cpu.core.trace(Event.SCHED_WAKEUP, number, target)
     if resched:
@@ -257,7 +255,7 @@ def wake_up_new_task(cpu: Cpu, number: int) -> None:
     try_to_wake_up(cpu, number)
 
 
-def _activate(cpu: Cpu, target: int, task: Task) -> bool:
+def activate(cpu: Cpu, target: int, task: Task) -> bool:
     """Put a task on a run queue; whether its CPU must look.  Context: rq lock of ``target``."""
     queue = cpu.machine.cpus[target]
     task.on_rq = 1
@@ -267,7 +265,7 @@ def _activate(cpu: Cpu, target: int, task: Task) -> bool:
     thread = task.program == Program.KTHREAD
     _link(cpu, target, task, first=thread)
     if not task.in_kernel:
-        _attach(cpu, target, task)
+        attach(cpu, target, task)
     running = cpu.machine.tasks[queue.current]
     if running.sched_class == SchedClass.IDLE or (thread and running.program != Program.KTHREAD):
         queue.need_resched = 1
@@ -304,104 +302,9 @@ def select_task_rq(cpu: Cpu, task: Task) -> int:
     return cpumask_first(active)
 
 
-def sched_setaffinity(task: Task, number: int) -> None:
-    """The current task prefers another CPU from now on: it goes there at its return to user mode."""
-    task.home = number
-
-
-def _count_migration(cpu: Cpu, task: Task, source: int, target: int) -> None:
+def count_migration(cpu: Cpu, task: Task, source: int, target: int) -> None:
     cpu.core.trace(Event.SCHED_MIGRATE_TASK, task.index, source, target)
     cpu.core.count(Counter.TASK_MIGRATIONS)
-
-
-# --- the border of user mode -------------------------------------------------------------------------------
-
-
-def leave_for(cpu: Cpu, target: int) -> None:
-    """The current task goes on on another CPU.  Context: at the border of user mode; the caller's stack ends."""
-    task = cpu.current
-    local_irq_save(cpu)
-    # Not yet on any queue while this CPU chooses its next task: nobody runs it before we have let go.
-    task.state = TaskState.MIGRATING
-    _deschedule(cpu, task)
-    _move(cpu, task, target)
-
-
-def _move(cpu: Cpu, task: Task, target: int) -> None:
-    """Put a task that is on no run queue on another CPU's."""
-    zones = cpu.machine.dims.zones
-    raw_spin_lock(cpu, rq_lock(target, zones), P_WAKE_UP)
-    source, task.cpu = task.cpu, target
-    task.state = TaskState.RUNNING
-    resched = _activate(cpu, target, task)
-    raw_spin_unlock(cpu, rq_lock(target, zones))
-    _count_migration(cpu, task, source, target)
-    if resched:
-        resched_cpu(cpu, target)
-
-
-def user_wait(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0) -> bool:
-    """Sleep at the border of user mode, without a stack: any CPU can go on with the task.
-
-    True: the caller's stack must end (return to the hub).  False: a term held already, go on.
-    """
-    task = cpu.current
-    cpu.point(why, terms[0].word if terms else 0, Kind.READ)
-    task.flags |= TaskFlag.USER_WAIT
-    task.state = TaskState.INTERRUPTIBLE
-    cpu.set_wait(task, terms, why, busy=False, deadline_ns=deadline_ns)
-    if (terms and cpu.core.terms_hold(task.index)) or (deadline_ns and cpu.now() >= deadline_ns):
-        task.state = TaskState.RUNNING
-        end_user_wait(cpu, task)
-        return False
-    if deadline_ns:
-        add_timer(cpu, deadline_ns, task.index)
-    local_irq_save(cpu)
-    schedule_away(cpu)
-    return True
-
-
-def end_user_wait(cpu: Cpu, task: Task) -> None:
-    if task.flags & TaskFlag.USER_WAIT:
-        task.flags &= ~TaskFlag.USER_WAIT
-        cpu.clear_wait(task)
-
-
-def do_exit(cpu: Cpu) -> None:
-    """The current task ends.  The caller's stack ends too."""
-    task = cpu.current
-    local_irq_save(cpu)
-    task.in_kernel = 0
-    task.state = TaskState.DEAD
-    schedule_away(cpu)
-
-
-def migrate_tasks(cpu: Cpu) -> int:
-    """The runnable tasks of this leaving CPU go to active ones (CPU_DYING).  Returns how many cannot leave.
-
-    Context: stopper thread, every other CPU stopped, interrupts off.
-    """
-    me, zones = cpu.me, cpu.machine.dims.zones
-    stuck = 0
-    for task in cpu.machine.tasks:
-        if task.cpu == cpu.number and task.sched_class == SchedClass.FAIR and task.in_kernel:
-            stuck += task.state not in (TaskState.UNUSED, TaskState.DEAD)
-    while not stuck:
-        raw_spin_lock(cpu, rq_lock(cpu.number, zones), P_RQ_LOCK)
-        head = me.rq_head
-        if head == NOBODY:
-            raw_spin_unlock(cpu, rq_lock(cpu.number, zones))
-            break
-        task = cpu.machine.tasks[head]
-        me.rq_head = task.rq_next
-        if task.rq_next == NOBODY:
-            me.rq_tail = NOBODY
-        me.nr_running -= 1
-        task.on_rq = 0
-        _detach(cpu, cpu.number, task)
-        raw_spin_unlock(cpu, rq_lock(cpu.number, zones))
-        _move(cpu, task, select_task_rq(cpu, task))
-    return stuck
 
 
 # --- timers ------------------------------------------------------------------------------------------------
@@ -424,24 +327,6 @@ def run_timers(cpu: Cpu) -> None:
     cpu.me.timer_ns = cpu.timers[0][0] if cpu.timers else 0
 
 
-def adopt_sleepers(cpu: Cpu, dead: int) -> None:
-    """Take over the tasks that sleep at the border of user mode on a CPU that has died: their timers too.
-
-    Context: CPU_DEAD, after migrate_tasks.  Linux moves timers in hrtimer's and timer's own notifiers.
-    """
-    for task in cpu.machine.tasks:
-        if task.cpu == dead and task.flags & TaskFlag.USER_WAIT and task.state in ASLEEP:
-            zones = cpu.machine.dims.zones
-            flags = local_irq_save(cpu)
-            raw_spin_lock(cpu, rq_lock(dead, zones), P_RQ_LOCK)
-            if task.cpu == dead and task.state in ASLEEP:
-                task.cpu = cpu.number
-                if task.deadline_ns:
-                    add_timer(cpu, task.deadline_ns, task.index)
-            raw_spin_unlock(cpu, rq_lock(dead, zones))
-            local_irq_restore(cpu, flags)
-
-
 # --- idle --------------------------------------------------------------------------------------------------
 
 
@@ -459,7 +344,3 @@ def cpu_idle(cpu: Cpu) -> None:
 
 class CpuOffline(BaseException):
     """play_dead: this CPU has left the machine."""
-
-
-def machine_stopping(cpu: Cpu) -> bool:
-    return cpu.header.state >= MachineState.STOPPING

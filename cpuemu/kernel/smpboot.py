@@ -1,15 +1,32 @@
-"""What must stand in RAM before any CPU runs (Linux: smp_prepare_cpus and the static initialisers of per-CPU data).
+"""Bringing CPUs up: what stands in RAM before any runs, and a new CPU's first steps (Linux: arch/x86/kernel/smpboot.c).
 
-Invariant:     called once, by the launcher, before a process of a CPU exists: all of them start at the same time.
-Writers:       the launcher.
-Steps:         none.
+Invariant:     smp_prepare_cpus is called once, before a process of a CPU exists: all of them start at the same time.
+Writers:       the launcher's half before power-on; start_secondary on the new CPU.
+Steps:         those of start_secondary, in v3.2's order.
 Not modelled:  ACPI tables: every CPU is present.
 """
 
 from __future__ import annotations
 
-from cpuemu.layout import LINE_END, NOBODY, Machine, Mask, idle_task
-from cpuemu.sites import write_sites
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.gate import Kind
+from cpuemu.events import Event
+from cpuemu.kernel.cpumask import cpu_active, cpumask_set_cpu, cpumask_word
+from cpuemu.kernel.irqflags import local_irq_enable
+from cpuemu.kernel.sched import wake
+from cpuemu.kernel.spinlock import spin_lock, spin_unlock
+from cpuemu.layout import LINE_END, LOCK_CALL_FUNCTION, NOBODY, Cpumask, CpuState, Machine, Mask, Op, idle_task
+from cpuemu.layout import Cpu as CpuWords
+from cpuemu.sites import site, write_sites
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+P_CALLOUT = site("start_secondary:cpu_callout")
+P_ONLINE_LOCK = site("start_secondary:ipi_call_lock")
+P_SET_ONLINE = site("start_secondary:set_cpu_online")
+P_ACTIVE = site("start_secondary:cpu_active")
 
 
 def smp_prepare_cpus(machine: Machine) -> None:
@@ -28,3 +45,26 @@ def smp_prepare_cpus(machine: Machine) -> None:
         words.irqs_off = 1
         machine.stoppers[number].head = machine.stoppers[number].tail = NOBODY
         machine.single_queues[number].head = machine.single_queues[number].tail = NOBODY
+
+
+def start_secondary(cpu: Cpu) -> None:
+    """A CPU that comes up, in v3.2's order: callout, online under call_function.lock, active, then interrupts.
+
+    Context: the new CPU's idle task, interrupts off.  A sender that waits for this CPU in between waits until
+    the control task has run its first CPU_ONLINE notifier (zoo 5 is what happens when interrupts come earlier).
+    """
+    number = cpu.number
+    bit = 1 << number % 64
+    callout = cpu.machine.cpumasks[Mask.CALLOUT].addr(Cpumask.bits, number // 64)
+    cpu.wait_until(callout, Op.MASK_SET, bit, P_CALLOUT)
+    spin_lock(cpu, LOCK_CALL_FUNCTION, P_ONLINE_LOCK)
+    cpu.point(P_SET_ONLINE, cpumask_word(cpu, Mask.ONLINE, number), Kind.WRITE)
+    cpumask_set_cpu(cpu, number, Mask.ONLINE)
+    spin_unlock(cpu, LOCK_CALL_FUNCTION)
+    cpu.core.trace(Event.CPUEMU_CPU_ONLINE, number, cpu.me.generation)
+    wake(cpu, cpumask_word(cpu, Mask.ONLINE, number))
+    if not cpu_active(cpu, number):
+        cpu.wait_until(cpumask_word(cpu, Mask.ACTIVE, number), Op.MASK_SET, bit, P_ACTIVE)
+    cpu.me.state = CpuState.RUNNING
+    wake(cpu, cpu.me.addr(CpuWords.state))
+    local_irq_enable(cpu)

@@ -70,9 +70,10 @@ def test_a_stopped_cpu_is_not_judged(launch: Callable[..., Launched]) -> None:
 
 
 def test_a_drain_waits_for_exactly_the_stopped_cpu(launch: Callable[..., Launched]) -> None:
-    run = launch("--cpus", "4", "--workload", "storm", "--memory", "24M", "--seconds", "15", json=False).running()
+    run = launch("--cpus", "4", "--workload", "storm", "--memory", "24M", "--tasks", "12", "--seconds", "15",
+                 json=False).running()
     machine = run.image.machine
-    wait_for(lambda: sum(cpu.counters[Counter.DRAIN_ALL] for cpu in machine.cpus) > 2, 20, "memory is short")
+    wait_for(lambda: sum(cpu.counters[Counter.DRAIN_ALL] for cpu in machine.cpus), 20, "memory is short")
     stopped, waiting = wait_for(lambda: _stop_until_a_drain_waits(run), 9, "a drain waits for a stopped CPU alone")
     try:
         assert waiting.func == DRAIN_LOCAL_PAGES
