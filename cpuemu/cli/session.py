@@ -120,20 +120,22 @@ def _power_on(prepared: Prepared) -> Verdict:
     config.run_dir = str(run_dir.path)
 
     def orders(socket_dir: str) -> Orders:
-        return Orders(str(run_dir.path), socket_dir, config.profile, config.policy, workload.python_path,
+        return Orders(str(run_dir.place), socket_dir, config.profile, config.policy, workload.python_path,
                       config.hotplug or "none", config.seed, config.seconds)
 
     try:
         image = _machine(prepared, run_dir)
         with Display(config.quiet or config.json) as display:
-            outcome = run(run_dir.path, image, orders, workload.hotplug, display.show)
+            outcome = run(run_dir.place, image, orders, workload.hotplug, display.show)
     except (UserError, KeyboardInterrupt):
         run_dir.discard()
         raise
     verdict = judge(image.machine, image.mapping, config, outcome)
     verdict.skipped = workload.skipped
+    verdict.notes += [note for note in [run_dir.bring_home()] if note]
+    verdict.run_dir = str(run_dir.place)
     try:
-        save(run_dir.path, verdict)
+        save(run_dir.place, verdict)
     except OSError as error:
         verdict.notes.append(f"the verdict could not be saved: {error.strerror}")
     return verdict
@@ -142,7 +144,7 @@ def _power_on(prepared: Prepared) -> Verdict:
 def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
     """RAM as the first CPU finds it.  Raises UserError."""
     config, workload, zones = prepared.config, prepared.workload, prepared.zones
-    image = create_machine(run_dir.path, workload.dimensions(config.cpus, zones))
+    image = create_machine(run_dir.place, workload.dimensions(config.cpus, zones))
     machine, header = image.machine, image.machine.header
     plan_for(config.hotplug or "none", machine, workload.hotplug, config.seed)  # says now what is wrong with it
     header.start_ns, header.seed = prepared.started_ns, config.seed
@@ -157,7 +159,7 @@ def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
     if missing:
         raise UserError(f"--workload {config.workload}: page {missing[0][0]:#x} of the recording is not memory of this "
                         "machine; use the zoneinfo that was taken with it (--zoneinfo)")
-    save_configuration(run_dir.path, {
+    save_configuration(run_dir.place, {
         **config.plain(), "version": __version__, "workload_name": workload.name, "lines": workload.lines,
         "skipped": workload.skipped, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "python": sys.version.split()[0],
     })

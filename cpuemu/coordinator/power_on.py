@@ -29,23 +29,46 @@ STDERR = "stderr.log"
 CONFIGURATION = "machine.msgpack"
 LONGEST_SOCKET = "/255.4294967295"
 SOCKET_PATH_LIMIT = 107
+REMOTE_FILE_SYSTEMS = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "fuse.vmhgfs-fuse", "gpfs", "lustre", "nfs",
+    "nfs4", "smb3", "vboxsf", "virtiofs",
+})
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunDirectory:
-    """Where a run leaves everything.  ``made``: directories that were not there before, innermost first."""
+    """Where a run leaves everything.  ``made``: directories that were not there before, innermost first.
+
+    ``place``: where the machine runs.  Memory shared through a file needs a local file system: where ``path`` is on
+    none, a private directory holds the machine, and ``bring_home`` moves it.
+    """
 
     path: Path
     made: tuple[Path, ...]
+    place: Path
 
     def discard(self) -> None:
         """Nothing was started: remove what was put here, and the directories made for it."""
         for name in (RAM_NAME, RINGS_NAME, CONFIGURATION, STDERR):
-            (self.path / name).unlink(missing_ok=True)
+            (self.place / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else put something there meanwhile
-            for directory in self.made:
+            for directory in (*([self.place] if self.place != self.path else []), *self.made):
                 directory.rmdir()
+
+    def bring_home(self) -> str:
+        """Move what a private place holds; a sentence about it, empty when there is nothing to say."""
+        place = self.place
+        if place == self.path:
+            return ""
+        try:
+            for file in sorted(place.iterdir()):
+                shutil.move(file, self.path / file.name)
+            place.rmdir()
+        except OSError as error:
+            return f"the run could not be moved to {self.path} ({error.strerror}): what is missing there is in {place}"
+        self.place = self.path
+        return f"{self.path} is not on a local file system: the machine ran in {place} and was moved at its end"
 
 
 def run_directory(asked: str | None) -> RunDirectory:
@@ -55,14 +78,32 @@ def run_directory(asked: str | None) -> RunDirectory:
         path = path.absolute()
         made = tuple(each for each in (path, *path.parents) if not each.exists())
         path.mkdir(parents=True, exist_ok=True)
-        run_dir = RunDirectory(path.resolve(), made)
+        run_dir = RunDirectory(path.resolve(), made, path.resolve())
         if any(path.iterdir()):
             raise UserError(f"--run-dir {path}: the directory is not empty; name another one, or remove it first")
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if is_remote(run_dir.path):
+            run_dir.place = Path(tempfile.mkdtemp(prefix="cpuemu-run-"))
         return run_dir
     except OSError as error:
         raise UserError(f"--run-dir {path}: cannot be written to ({error.strerror}); name another one") from None
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a directory is on a network's or a host's file system: shared mappings do not hold there."""
+    return file_system(path) in REMOTE_FILE_SYSTEMS
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that a path is on, as mountinfo names it."""
+    found = (0, "")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, rest = line.partition(" - ")
+        point = mount.split()[4].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= found[0]:
+            found = (len(point), rest.split()[0])
+    return found[1]
 
 
 def create_machine(run_dir: Path, dims: Dimensions) -> RamFile:

@@ -137,7 +137,7 @@ def _word(outcome: Outcome, findings: Sequence[Finding]) -> str:
         return CPU_DIED
     if outcome.kind in ("coordinator-died", "zygote-died", "disk-full", "defect", "launcher-died"):
         return HOST_ERROR
-    if any(each.known is None for each in findings) or outcome.kind in ("failed", "hung"):
+    if any(each.known is None for each in findings) or (outcome.kind in ("failed", "hung") and not findings):
         return FAILED
     if outcome.kind == "interrupted":
         return INTERRUPTED

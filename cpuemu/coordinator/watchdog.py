@@ -196,14 +196,16 @@ class Watchdog:
                 continue
             for vector in range(Vector.NR):
                 pending = words.pending[vector]
-                if pending and now_ns - words.raised_ns[vector] > self.limits.frame * SECOND \
+                # A call says more than a reschedule that is lost with it: somebody waits for its answer.
+                patience = self.limits.frame * (1 if vector in CALLS else 2)
+                if pending and now_ns - words.raised_ns[vector] > patience * SECOND \
                         and self._nobody_carries(words, (pending & 0xFFFF) - 1):
                     still = self._silent.get((words.index, vector))
                     looks = still.looks + 1 if still is not None and still.what == pending else 1
                     silent[words.index, vector] = _Still(pending, now_ns, looks=looks)
         self._silent = silent
         lost = [place for place, still in silent.items() if still.looks >= self.limits.carry_looks]
-        if lost:  # a call before a reschedule: somebody waits for its answer
+        if lost:
             self._silent_pair(*min(lost, key=lambda place: (place[1] not in CALLS, place)), now_ns)
 
     def _nobody_carries(self, words: Cpu, source: int) -> bool:

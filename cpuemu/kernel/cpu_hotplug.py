@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
-from cpuemu.kernel.bug import BUG_ON
+from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.cpumask import (
     cpu_online,
     cpumask_clear_cpu,
@@ -251,6 +251,12 @@ def take_down(cpu: Cpu, number: int) -> int:
 def cpu_dead(cpu: Cpu, number: int) -> int:
     error = call_chain(cpu, CPU_DEAD, number)
     BUG_ON(cpu, bool(error), "cpu-dead-failed", f"a CPU_DEAD notifier failed for cpu {number}")
+    machine = cpu.machine
+    left = sum(machine.pcp(number, zone).count for zone in range(machine.dims.zones))
+    WARN_ON_ONCE(cpu, bool(left), "pages-on-dead-cpu",
+                 f"{left} pages are left on the lists of cpu {number}, which died")
+    WARN_ON_ONCE(cpu, machine.single_queues[number].head != NOBODY, "calls-on-dead-cpu",
+                 f"calls are left on the queue of cpu {number}, which died")
     return 0
 
 

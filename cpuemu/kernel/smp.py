@@ -90,6 +90,12 @@ def _warn_unsafe_context(cpu: Cpu) -> None:
                  "WARNING: smp_call_function with interrupts disabled")
 
 
+def _warn_offline(cpu: Cpu, target: int) -> None:
+    # Preemption is off since the mask was read, so stop_machine cannot have taken the CPU away meanwhile.
+    offline = not cpumask_copy(cpu, Mask.ONLINE) >> target & 1
+    WARN_ON_ONCE(cpu, offline, "ipi-to-offline", f"call interrupt to cpu {target}, which is offline")
+
+
 # --- one CPU -----------------------------------------------------------------------------------------------
 
 
@@ -135,6 +141,7 @@ def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
     if empty:
         pending = cpu.machine.cpus[target].addr(CpuWords.pending, Vector.CALL_FUNCTION_SINGLE)
         cpu.point(P_SINGLE_SEND, pending, Kind.WRITE)
+        _warn_offline(cpu, target)
         cpu.apic.send(target, Vector.CALL_FUNCTION_SINGLE, cpu.off)
     if wait:
         csd_lock_wait(cpu, csd.addr(Csd.flags))
@@ -201,6 +208,8 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
         cpu.core.trace(Event.CSD_QUEUE_CPU, target, P_MANY_SEND, func, 0x10000 + cpu.number)
     spin_unlock_irqrestore(cpu, LOCK_CALL_FUNCTION, flags)
     cpu.point(P_MANY_SEND, data.addr(CallFunctionData.cpumask), Kind.READ)
+    for target in for_each_cpu(online):
+        _warn_offline(cpu, target)
     sent = cpu.apic.send_mask(data.cpumask, Vector.CALL_FUNCTION, cpu.off)
     WARN_ON_ONCE(cpu, not sent, "empty-ipi-mask",
                  "empty IPI mask: every receiver had run the call before the interrupt was sent", known="13b")

@@ -5,12 +5,17 @@ A limit of file size stands for the full disk.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from cpuemu.coordinator.power_on import file_system
 from cpuemu.report.image import open_image
-from tests.launched import Launched
+from tests.launched import ROOT, Launched
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -34,3 +39,26 @@ def test_the_disk_fills_up_in_the_middle(launch: Callable[..., Launched]) -> Non
     assert (code, said["verdict"], said["findings"]) == (70, "host-error", []), (said, run.log)
     assert "File too large" in said["notes"][0]
     assert open_image(run.run_dir).machine.header.nr_cpus == 2
+
+
+def test_a_directory_that_is_not_local(tmp_path: Path) -> None:
+    """The machine runs elsewhere and is moved.  (Any directory called "far" is taken for a network's.)"""
+    code = ("import sys\nfrom cpuemu.coordinator import power_on\n"
+            "power_on.is_remote = lambda path: path.name == 'far'\n"
+            "from cpuemu.cli.main import main\nmain(sys.argv[1:])")
+    done = subprocess.run([sys.executable, "-c", code, "launch", "--cpus", "2", "--workload", "storm:500", "--memory",
+                           "64M", "--json", "--run-dir", str(tmp_path / "far")], cwd=ROOT, check=False,
+                          capture_output=True, text=True, timeout=40)
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["verdict"], said["run_dir"]) == (0, "ok", str(tmp_path / "far")), done
+    note, = said["notes"]
+    assert "not on a local file system" in note
+    assert not Path(note.partition("ran in ")[2].partition(" and ")[0]).exists()
+    assert open_image(tmp_path / "far").machine.header.nr_cpus == 2
+    assert (tmp_path / "far" / "verdict.msgpack").exists()
+
+
+def test_file_systems() -> None:
+    assert file_system(Path("/proc")) == "proc"
+    assert file_system(Path("/proc/self")) == "proc"
+    assert file_system(Path("/"))

@@ -270,7 +270,8 @@ def test_a_lost_call_comes_before_a_lost_reschedule(watched: Watched) -> None:
 
 def test_a_lost_reschedule_alone(watched: Watched) -> None:
     watched.made.raise_ipi(4, 0, Vector.RESCHEDULE, 76, at=watched.now)
-    watched.look(3)
+    assert watched.look(4).finding is None
+    watched.look(1)
     expect(watched, "ipi-lost", "the pair the coordinator -> cpu 0 is silent")
 
 
