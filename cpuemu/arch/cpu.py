@@ -34,6 +34,7 @@ POINT_INTERRUPT = 1
 POINT_RESCHED = 2
 POINT_STOPPING = 4
 POINT_TIMER = 8
+POINT_SPILL = 16
 
 NO_WORD: Address = 0
 
@@ -132,6 +133,8 @@ class Cpu:
         """Do what a point found: end, take interrupts, be preempted."""
         if events & POINT_STOPPING and self.off():
             raise PowerOff
+        if events & POINT_SPILL and self.spill is not None:
+            self.spill()
         if events & POINT_INTERRUPT:
             self.take_interrupts()
         if events & POINT_TIMER:

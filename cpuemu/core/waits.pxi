@@ -24,18 +24,25 @@ cdef bint replay_waiter_ready(core_t *c) noexcept nogil:
 
 
 cdef inline int point_events(core_t *c) noexcept nogil:
-    # What is to be done at a point: 1 interrupts, 2 need_resched, 4 the machine ends, 8 a timer.
+    # What is to be done at a point: 1 interrupts, 2 need_resched, 4 the machine ends, 8 a timer, 16 rings to be written out.
     cdef int events = 0
     if not c.me.irqs_off and not c.me.hardirq:
         if ((c.me.pending[0] | c.me.pending[1] | c.me.pending[2] | c.me.pending[3]) and interrupt_to_look_for(c)):
             events = 1
         if c.me.timer_ns and c.me.timer_ns <= em_now():
             events |= 8
+    if c.header.trace_all and c.traced and half_full(c):
+        events |= 16
     if c.me.need_resched:
         events |= 2
     if c.header.state >= MACHINESTATE_STOPPING:
         events |= 4
     return events
+
+
+cdef inline bint half_full(core_t *c) noexcept nogil:
+    # A system call can free a thousand pages: half a ring is left for what comes until the next point.
+    return (room_of(c, 0) < c.ring_headers[0].size // 2 or room_of(c, 1) < c.ring_headers[1].size // 2)
 
 
 cdef bint interrupt_to_look_for(core_t *c) noexcept nogil:

@@ -15,7 +15,8 @@ from tests.handmade import machine as handmade
 
 
 def verdict(made: Handmade, kind: str = "finished", detail: str = "") -> Verdict:
-    return judge(made.machine, made.memory, LaunchConfig(cpus=made.machine.dims.cpus), Outcome(kind, "somebody", detail))
+    config = LaunchConfig(cpus=made.machine.dims.cpus)
+    return judge(made.machine, made.memory, config, Outcome(kind, "somebody", detail))
 
 
 @pytest.fixture
