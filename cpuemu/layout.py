@@ -319,6 +319,7 @@ class Header(View, align=64):
     replay_waiters = u32("waiters, atomically", "tasks, or the coordinator, that wait for a line of the replay")
     coordinator_line = u32("coordinator", "line of the hotplug operation waited for or under way, LINE_END: none")
     go = u32("coordinator", "1 when workload tasks may start")
+    private_ipi_mask = u32("launcher", "1: call interrupts go to a copy of the mask made before publication (v3.4)")
     ipi_disabled = u32("tests", "1: frames are not sent (the test that nothing is taken on the word alone)")
 
 
@@ -497,6 +498,7 @@ class CallFunctionData(View, align=64):
     prev = u32("call_function.lock", "previous on the queue")
     queued_ns = u64("the sender", "when")
     cpumask = array("u64", MASK_WORDS, "the sender, then receivers clear their bit", "CPUs still to run it")
+    cpumask_ipi = array("u64", MASK_WORDS, "the sender", "the same before publication, for the interrupt (v3.4)")
 
 
 class CallFunctionQueue(View, align=64):
@@ -654,7 +656,7 @@ class SiteName(View, align=8):
 
 REGIONS: tuple[Region, ...] = (
     Region("header", Header, "1", "the machine as a whole"),
-    Region("cpumasks", Cpumask, "5", "possible, present, online, active, callout"),
+    Region("cpumasks", Cpumask, "6", "possible, present, online, active, callout, cpus_with_pcps"),
     Region("cpus", Cpu, "cpus", "per-CPU hardware and run queue"),
     Region("locks", Lock, "8+zones*2+cpus*3", "see lock_* below for the order"),
     Region("zones", Zone, "zones", "memory zones, lowest first"),
@@ -824,6 +826,7 @@ class Mask(enum.IntEnum):
     ONLINE = 2
     ACTIVE = 3
     CALLOUT = 4
+    CPUS_WITH_PCPS = 5
 
 
 class Machine:

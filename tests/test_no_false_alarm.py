@@ -13,6 +13,7 @@ import pytest
 
 from tests.launched import ROOT, Launched
 from tests.matrix import LAUNCHES
+from tests.verdicts import behaves
 
 MODELS = ("none", "voluntary", "full")
 
@@ -28,20 +29,12 @@ def options(seed: int) -> list[str]:
             "--offline", chance.choice(("exit", "park"))]
 
 
-def judge(code: int, said: dict[str, object], command: list[str]) -> None:
-    """ok, or a defect that the release really has, by its number."""
-    findings = said["findings"]
-    assert isinstance(findings, list)
-    known = said["verdict"] == "known-defect" and all(each["known"] for each in findings)
-    assert (code, said["verdict"], findings) == (0, "ok", []) or known, (command, said)
-
-
 @pytest.mark.timeout(110)
 @pytest.mark.parametrize("seed", range(min(LAUNCHES, 6)))
 def test_a_launch_is_ok(launch: Callable[..., Launched], seed: int) -> None:
     run = launch(*options(seed))
     code, said = run.end(100)
-    judge(code, said, options(seed))
+    assert behaves(code, said), (options(seed), said)
 
 
 @pytest.mark.slow
@@ -53,4 +46,5 @@ def test_many_launches_are_ok(tmp_path: Path) -> None:
                    *options(seed)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
         assert result.stdout, (command, result.stderr)
-        judge(result.returncode, json.loads(result.stdout), command)
+        said = json.loads(result.stdout)
+        assert behaves(result.returncode, said), (command, said)

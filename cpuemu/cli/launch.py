@@ -42,8 +42,9 @@ option = click.option
         "[the recording's, else 256M]")
 @option("--zoneinfo", metavar="FILE", help="Zones, watermarks and list sizes from a real machine's /proc/zoneinfo.")
 @option("--preempt", type=click.Choice(["none", "voluntary", "full"]), help="Preemption model.  [none]")
-@option("--profile", metavar="NAME", help="Kernel release to behave like: v3.2.  [v3.2]")
-@option("--policy", metavar="NAME", help="Another drain policy than the profile's: on-each-cpu.")
+@option("--profile", metavar="NAME", help="Kernel to behave like: v3.2, gorman-2012 or v3.4.  [v3.2]")
+@option("--policy", metavar="NAME", help="Another drain policy than the profile's: on-each-cpu, "
+        "local-only, cpus-with-pages, drain-with-hotplug-lock, or FILE.py:CLASS.")
 @option("--seed", type=int, metavar="N", help="Seed of everything random.  [1]")
 @option("--seconds", type=float, metavar="S", help="Stop after so many seconds; a storm then goes on until they are "
         "over.  [5 for idle]")

@@ -30,7 +30,7 @@ from cpuemu.errors import UserError
 from cpuemu.kernel.mm_init import check_memory, free_area_init, hold_at_boot
 from cpuemu.kernel.mmzone import ZoneSpec, zones_for
 from cpuemu.layout import MAX_PAGES, Preempt
-from cpuemu.profiles import POLICIES, PROFILES
+from cpuemu.profiles import policy_named, profile_named
 from cpuemu.workloads.base import Request, Workload
 from cpuemu.workloads.load import load
 
@@ -91,10 +91,8 @@ def _prepare(config: LaunchConfig) -> Prepared:
 
 
 def _check_names(config: LaunchConfig) -> None:
-    if config.profile not in PROFILES:
-        raise UserError(f"--profile {config.profile}: unknown; known are {', '.join(PROFILES)}")
-    if config.policy is not None and config.policy not in POLICIES:
-        raise UserError(f"--policy {config.policy}: unknown; known are {', '.join(POLICIES)}")
+    profile_named(config.profile)
+    policy_named(config.profile, config.policy)
 
 
 def _zones(config: LaunchConfig, workload: Workload) -> list[ZoneSpec]:
@@ -148,6 +146,7 @@ def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
     machine, header = image.machine, image.machine.header
     plan_for(config.hotplug or "none", machine, workload.hotplug, config.seed)  # says now what is wrong with it
     header.start_ns, header.seed = prepared.started_ns, config.seed
+    header.private_ipi_mask = profile_named(config.profile).private_ipi_mask
     header.preempt_model, header.park = Preempt[config.preempt.upper()], config.offline == "park"
     header.trace_all, header.checked = config.trace == "all", config.checked
     header.pace_permille = parse_pace(config.pace)

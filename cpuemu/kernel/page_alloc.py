@@ -13,6 +13,7 @@ This file does not import smp: the slow path is handed a ``drain`` by the policy
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
@@ -226,12 +227,16 @@ def _alloc_pages_direct_reclaim(cpu: Cpu, gfp: int, order: int, migratetype: int
 
 def drain_from_reclaim(cpu: Cpu, order: int) -> None:
     """The policy's answer to "reclaim made progress and the allocation still failed"."""
-    if cpu.drain is None:
-        return
+    if cpu.drain is not None:
+        cpu.drain(cpu, order)
+
+
+def drain_all_pages(cpu: Cpu, reach: Callable[[], None]) -> None:
+    """Drain the lists of other CPUs too.  ``reach``: how they are reached, which only a policy knows."""
     started = cpu.now()
     cpu.core.count(Counter.DRAIN_ALL)
     cpu.core.trace(Event.CPUEMU_DRAIN_ALL_BEGIN)
-    cpu.drain(cpu, order)
+    reach()
     took = cpu.now() - started
     cpu.core.trace(Event.CPUEMU_DRAIN_ALL_END, took // 1000)
     cpu.core.latency(Latency.DRAIN_ALL, took)
@@ -324,6 +329,11 @@ def drain_pages(cpu: Cpu, number: int) -> None:
         if count:
             free_pcppages_bulk(cpu, number, zone, count)
         local_irq_restore(cpu, flags)
+
+
+def pcp_has_pages(cpu: Cpu, number: int) -> bool:
+    """Whether any list of a CPU holds a page: a look from outside, true when it is taken."""
+    return any(cpu.machine.pcp(number, zone).count for zone in range(cpu.machine.dims.zones))
 
 
 def drain_local_pages(cpu: Cpu, info: int = 0) -> None:

@@ -23,6 +23,8 @@ from cpuemu.kernel.call_functions import function_name
 from cpuemu.kernel.cpumask import bits_of, cpu_online, cpumask_copy, for_each_cpu, store_bits
 from cpuemu.kernel.irqflags import (
     irqs_disabled,
+    local_irq_disable,
+    local_irq_enable,
     local_irq_restore,
     local_irq_save,
     preempt_disable,
@@ -197,6 +199,9 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
     # Read again, after the lock: the mask may have been another one while we waited.
     online = mask & cpumask_copy(cpu, Mask.ONLINE) & ~(1 << cpu.number)
     store_bits(data.cpumask, online)
+    private = bool(cpu.header.private_ipi_mask)
+    if private:
+        store_bits(data.cpumask_ipi, online)
     refs = online.bit_count()
     if not refs:
         csd_unlock(cpu, data.addr(CallFunctionData.flags))
@@ -210,7 +215,8 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
     cpu.point(P_MANY_SEND, data.addr(CallFunctionData.cpumask), Kind.READ)
     for target in for_each_cpu(online):
         _warn_offline(cpu, target)
-    sent = cpu.apic.send_mask(data.cpumask, Vector.CALL_FUNCTION, cpu.off)
+    # v3.2 hands over the mask that receivers may be clearing by now (13b); v3.4.39 the copy made before.
+    sent = cpu.apic.send_mask(data.cpumask_ipi if private else data.cpumask, Vector.CALL_FUNCTION, cpu.off)
     WARN_ON_ONCE(cpu, not sent, "empty-ipi-mask",
                  "empty IPI mask: every receiver had run the call before the interrupt was sent", known="13b")
     if wait:
@@ -288,4 +294,15 @@ def on_each_cpu(cpu: Cpu, func: int, info: int, wait: bool) -> None:
     flags = local_irq_save(cpu)
     cpu.calls[func](cpu, info)
     local_irq_restore(cpu, flags)
+    preempt_enable(cpu)
+
+
+def on_each_cpu_mask(cpu: Cpu, mask: int, func: int, info: int, wait: bool) -> None:
+    """Run ``func(info)`` on the online CPUs of ``mask``, this one too if it is in it (v3.4)."""
+    preempt_disable(cpu)
+    smp_call_function_many(cpu, mask, func, info, wait)
+    if mask >> cpu.number & 1:
+        local_irq_disable(cpu)
+        cpu.calls[func](cpu, info)
+        local_irq_enable(cpu)
     preempt_enable(cpu)

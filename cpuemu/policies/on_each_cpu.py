@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES
+from cpuemu.kernel.page_alloc import drain_all_pages
 from cpuemu.kernel.smp import on_each_cpu
 
 if TYPE_CHECKING:
@@ -19,4 +20,5 @@ class OnEachCpu:
     name = "on-each-cpu"
 
     def drain(self, cpu: Cpu, order: int) -> None:
-        on_each_cpu(cpu, DRAIN_LOCAL_PAGES, 0, wait=True)
+        """Context: interrupts on; waits."""
+        drain_all_pages(cpu, lambda: on_each_cpu(cpu, DRAIN_LOCAL_PAGES, 0, wait=True))
