@@ -125,6 +125,7 @@ def _kernel(cpu: Cpu, task: Task) -> bool:
 def _inside(cpu: Cpu, task: Task, call: Callable[[Cpu, Task], None]) -> None:
     task.in_kernel = 1
     call(cpu, task)
+    cpu.core.count(Counter.OPERATIONS)  # those of the batch loop are counted there
     task.in_kernel = 0
 
 
