@@ -55,6 +55,7 @@ cdef int run_batch(core_t *c, uint32_t number, int budget) except -1:
     cdef em_task *task = &c.tasks[number]
     cdef int reason = -1
     cdef int left = budget
+    cdef uint64_t first = task.position
     while left > 0:
         reason = before_operation(c)
         if reason >= 0:
@@ -68,5 +69,5 @@ cdef int run_batch(core_t *c, uint32_t number, int budget) except -1:
         if reason >= 0:
             break
         left -= 1
-    count(c, COUNTER_OPERATIONS, budget - left)
+    count(c, COUNTER_OPERATIONS, task.position - first)
     return reason if reason >= 0 else EXIT_BUDGET
