@@ -244,6 +244,7 @@ class Counter(enum.IntEnum):
     IPI_LOST_BY_DEATH = 22
     RECLAIMED = 23
     KSWAPD_WAKE = 24
+    DRAIN_IPI = 25
     NR = 32
 
 

@@ -12,8 +12,11 @@ import click
 from cpuemu import __version__
 from cpuemu.errors import UserError
 
-VERBS = {"launch": "cpuemu.cli.launch:launch"}
-SHORT = {"launch": "Run a machine: CPUs as processes, a recording or another workload, hotplug, a verdict."}
+VERBS = {"launch": "cpuemu.cli.launch:launch", "compare": "cpuemu.cli.compare:compare"}
+SHORT = {
+    "launch": "Run a machine: CPUs as processes, a recording or another workload, hotplug, a verdict.",
+    "compare": "Run drain policies on the same seeds and compare them: drains, interrupts, latencies, OOM kills.",
+}
 USAGE_STATUS, DEFECT_STATUS, INTERRUPTED_STATUS = 2, 70, 130
 
 

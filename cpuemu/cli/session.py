@@ -54,12 +54,12 @@ def run_session(config: LaunchConfig) -> int:
     from cpuemu.cli.summary import show_verdict
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
-    verdict = _verdict_of(config)
+    verdict = verdict_of(config)
     show_verdict(config, verdict)
     return verdict.exit_code
 
 
-def _verdict_of(config: LaunchConfig) -> Verdict:
+def verdict_of(config: LaunchConfig) -> Verdict:
     try:
         return _power_on(_prepare(config))
     except UserError:

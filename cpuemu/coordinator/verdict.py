@@ -43,7 +43,8 @@ COUNTS = {
     "alloc_failed": Counter.ALLOC_FAILED, "replay_free_skipped": Counter.REPLAY_FREE_SKIPPED,
     "replay_ipi_skipped": Counter.REPLAY_IPI_SKIPPED, "replay_oom": Counter.REPLAY_OOM,
     "ipi_stale": Counter.IPI_STALE, "ipi_lost_by_death": Counter.IPI_LOST_BY_DEATH, "switches": Counter.SWITCHES,
-    "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE, "offline": Counter.OFFLINE,
+    "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE,
+    "drain_ipi": Counter.DRAIN_IPI, "offline": Counter.OFFLINE,
     "online": Counter.ONLINE, "hotplug_skipped": Counter.HOTPLUG_SKIPPED,
 }
 PAGES = ("managed", "buddy", "pcp", "allocated")

@@ -233,10 +233,11 @@ def drain_from_reclaim(cpu: Cpu, order: int) -> None:
 
 def drain_all_pages(cpu: Cpu, reach: Callable[[], None]) -> None:
     """Drain the lists of other CPUs too.  ``reach``: how they are reached, which only a policy knows."""
-    started = cpu.now()
+    started, sent = cpu.now(), cpu.me.counters[Counter.IPI_SENT]
     cpu.core.count(Counter.DRAIN_ALL)
     cpu.core.trace(Event.CPUEMU_DRAIN_ALL_BEGIN)
     reach()
+    cpu.core.count(Counter.DRAIN_IPI, cpu.me.counters[Counter.IPI_SENT] - sent)
     took = cpu.now() - started
     cpu.core.trace(Event.CPUEMU_DRAIN_ALL_END, took // 1000)
     cpu.core.latency(Latency.DRAIN_ALL, took)
