@@ -124,7 +124,8 @@ def _print(values: Values) -> None:
             cells.append(f"{_short(each.mean)} ({_short(each.low)}–{_short(each.high)})")
         table.add_row(metric, *cells)
     # Into a file or a pipe: as wide as the table is.
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 40 * (len(values) + 1)).print(table)
+    width = None if sys.stdout.isatty() else 40 * (len(values) + 1)
+    Console(file=sys.stdout, highlight=False, width=width).print(table)
 
 
 def _short(number: float) -> str:
