@@ -49,8 +49,8 @@ Values = dict[str, dict[str, list[float]]]
 @click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N",
               help="Runs of each policy, with seeds 1 to N.")
 @click.option("--cpus", type=int, default=8, show_default=True, metavar="N", help="Number of CPUs.")
-@click.option("--workload", default="storm:4000", show_default=True, metavar="NAME", help="As launch takes it.")
-@click.option("--memory", default="24M", show_default=True, metavar="SIZE", help="Little, or nothing is ever drained.")
+@click.option("--workload", default="pressure", show_default=True, metavar="NAME", help="As launch takes it.")
+@click.option("--memory", default="256M", show_default=True, metavar="SIZE", help="As launch takes it.")
 @click.option("--hotplug", default="none", show_default=True, metavar="PLAN", help="As launch takes it.")
 @click.option("--preempt", type=click.Choice(["none", "voluntary", "full"]), default="none", show_default=True,
               help="Preemption model.")

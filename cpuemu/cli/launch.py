@@ -34,7 +34,8 @@ option = click.option
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @option("--cpus", type=int, metavar="N", help=f"Number of CPUs, 1 to {NR_CPUS}.  [8]")
 @option("--workload", metavar="NAME", help="replay (the recording that ships with cpuemu), replay:FILE (ftrace text, "
-        "also .xz .gz .zst), storm[:OPERATIONS], idle, or FILE.py:CLASS.  [replay]")
+        "also .xz .gz .zst), storm[:OPERATIONS], pressure[:OPERATIONS] (memory near its min watermark), idle, or "
+        "FILE.py:CLASS.  [replay]")
 @option("--hotplug", metavar="PLAN", help="recorded, none, random[:SECONDS], or CPU numbers (1,3: one after the "
         "other, again and again).  [recorded for a recording, else none]")
 @option("--offline", type=click.Choice(["exit", "park"]), help="What an offline CPU's process does.  [exit]")
@@ -50,7 +51,7 @@ option = click.option
         "over.  [5 for idle]")
 @option("--until-done", is_flag=True, default=None, help="Stop when all tasks have ended: the default; with --seconds, "
         "whichever comes first.")
-@option("--tasks", type=int, metavar="N", help="Tasks of a storm.  [2 a CPU]")
+@option("--tasks", type=int, metavar="N", help="Tasks of a storm or of pressure.  [2 a CPU; 4 a CPU]")
 @option("--pace", metavar="PACE", help="Speed of a replay: max, real, or a multiple as 2x.  [max]")
 @option("--window", type=int, metavar="LINES", help="How far a CPU's replay may run ahead of the slowest.  [4096]")
 @option("--trace", type=click.Choice(["ring", "all"]), help="Keep the last events in rings, or all of them in files.  "

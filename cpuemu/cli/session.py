@@ -33,6 +33,7 @@ from cpuemu.layout import MAX_PAGES, Preempt
 from cpuemu.profiles import policy_named, profile_named
 from cpuemu.workloads.base import Request, Workload
 from cpuemu.workloads.load import load
+from cpuemu.workloads.pressure import squeeze
 
 DEFAULT_MEMORY = 256 << 20
 IDLE_SECONDS = 5.0
@@ -85,6 +86,8 @@ def _prepare(config: LaunchConfig) -> Prepared:
                         "give none, random[:SECONDS], or CPU numbers as in 1,3")
     config.hotplug = config.hotplug or ("recorded" if workload.hotplug else "none")
     zones = _zones(config, workload)
+    if workload.working_set:
+        zones = squeeze(zones, workload.working_set)
     check_memory(zones, config.cpus)
     workload.check(zones)
     return Prepared(config, workload, zones, started)

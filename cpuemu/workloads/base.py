@@ -64,6 +64,8 @@ class Workload:
     lines: int = 0
     window: int = 0
     python_path: str | None = None
+    working_set: int = 0
+    """Pages that the tasks want together, when memory is to be short of that (pressure.py); 0: it is not."""
     top: int = 0
     """One more than the highest page frame of a recording, 0: unknown."""
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 from cpuemu.workloads.base import InputError, Request, Workload
 from cpuemu.workloads.idle import idle_workload
+from cpuemu.workloads.pressure import pressure_workload
 from cpuemu.workloads.python_task import python_workload
 from cpuemu.workloads.replay import replay_workload
 from cpuemu.workloads.storm import storm_workload
 
 LOADERS: Mapping[str, Callable[[str, Request], Workload]] = {
-    "replay": replay_workload, "storm": storm_workload, "idle": idle_workload,
+    "replay": replay_workload, "storm": storm_workload, "pressure": pressure_workload, "idle": idle_workload,
 }
 
 

@@ -48,7 +48,7 @@ def test_fewer_interrupts_where_only_cpus_with_pages_are_asked(launch: Callable[
     (("--policy", "on-each-cpu", "--policy", "local-only", "--cpus", "0"), "--cpus 0")])
 def test_what_cannot_be_compared(launch: Callable[..., Any], sockets: Path, options: tuple[str, ...],
                                  sentence: str) -> None:
-    run = compare(sockets, *options, "--workload", "storm:10", "--seeds", "1")
+    run = compare(sockets, *options, "--workload", "storm:10", "--seeds", "1", "--memory", "16M")
     assert run.returncode == 2
     assert sentence in run.stderr
     assert "Traceback" not in run.stderr
