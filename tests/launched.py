@@ -119,6 +119,7 @@ class Launched:
     def end(self, seconds: float = 30.0) -> tuple[int, dict[str, Any]]:
         """Wait for the command; its exit code and what --json printed."""
         self.output, self.errors = self.process.communicate(timeout=seconds)
+        print(self.output, self.errors, self.log, sep="\n")  # pytest shows it when the test fails
         return self.process.returncode, json.loads(self.output) if self.json and self.output else {}
 
     @property
