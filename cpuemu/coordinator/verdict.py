@@ -12,6 +12,8 @@ import msgpack
 
 from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.outcome import Outcome
+from cpuemu.kernel import oracles
+from cpuemu.kernel.oracles import Rule
 from cpuemu.kernel.page_audit import audit
 from cpuemu.layout import (
     HISTOGRAM_BUCKETS,
@@ -66,6 +68,11 @@ class Finding:
     known: str | None = None
 
 
+def said(rule: Rule, message: str, cpu: int | None = None) -> Finding:
+    """A finding of the judge's own: what stands in RAM when the run is over."""
+    return Finding(rule.name, message, rule.severity.name.lower(), cpu)
+
+
 @dataclass
 class Verdict:
     """What a run comes to."""
@@ -100,18 +107,18 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
     """Read findings, audit every page, sum counters and histograms, and decide the word."""
     findings = findings_of(machine)
     pages = audit(machine, mapping, _torn(machine, outcome))
-    findings += [Finding("page-conservation", sentence) for sentence in pages.findings]
+    findings += [said(oracles.PAGE_CONSERVATION, sentence) for sentence in pages.findings]
     if machine.header.state == MachineState.OFF:
         findings += _left_behind(machine)
     if outcome.kind == "hung":
-        findings.append(Finding("hung-machine", outcome.detail))
+        findings.append(said(oracles.HUNG_MACHINE, outcome.detail))
     result = Verdict(
         verdict=_word(outcome, findings), findings=findings, cpus=config.cpus, profile=config.profile,
         preempt=config.preempt, seed=config.seed, seconds=round(outcome.seconds, 6),
         boot_seconds=round(outcome.boot_seconds, 6), run_dir=config.run_dir or "", pages=pages.pages(),
         counts=_counts(machine), who=outcome.who,
         latency_us={name: histogram_summary(machine, kind) for name, kind in LATENCIES.items()},
-        notes=[*pages.notes], again=config.command(),
+        notes=[*_too_many(machine), *pages.notes], again=config.command(),
     )
     if outcome.detail and outcome.kind != "hung":
         result.notes.insert(0, outcome.detail)
@@ -138,6 +145,8 @@ def _word(outcome: Outcome, findings: Sequence[Finding]) -> str:
         return CPU_DIED
     if outcome.kind in ("coordinator-died", "zygote-died", "disk-full", "defect", "launcher-died"):
         return HOST_ERROR
+    if any(each.severity == "host" for each in findings):
+        return HOST_ERROR
     if any(each.known is None for each in findings) or (outcome.kind in ("failed", "hung") and not findings):
         return FAILED
     if outcome.kind == "interrupted":
@@ -146,7 +155,7 @@ def _word(outcome: Outcome, findings: Sequence[Finding]) -> str:
 
 
 def findings_of(machine: Machine) -> list[Finding]:
-    """The complete entries of the table, and one for those that did not fit."""
+    """The complete entries of the table."""
     number = machine.header.nr_findings
     found = []
     for entry in (machine.findings[index] for index in range(min(number, NR_FINDINGS))):
@@ -161,10 +170,12 @@ def findings_of(machine: Machine) -> list[Finding]:
             task=machine.tasks[task].comm if task < machine.dims.tasks else None, stack=entry.stack,
             seconds=max(0, entry.time_ns - machine.header.boot_ns) / 1e9, known=known[1] if known else None,
         ))
-    if number > NR_FINDINGS:
-        found.append(Finding("more-findings", f"{number - NR_FINDINGS} more findings did not fit into the table",
-                             known=found[-1].known if found else None))
     return found
+
+
+def _too_many(machine: Machine) -> list[str]:
+    more = machine.header.nr_findings - NR_FINDINGS
+    return [f"{more} more findings did not fit into the table"] if more > 0 else []
 
 
 def _left_behind(machine: Machine) -> list[Finding]:
@@ -175,11 +186,11 @@ def _left_behind(machine: Machine) -> list[Finding]:
             continue
         pages = sum(machine.pcp(cpu.index, zone).count for zone in range(machine.dims.zones))
         if pages:
-            found.append(Finding("pages-on-dead-cpu", f"{pages} pages are on the lists of cpu {cpu.index}, "
+            found.append(said(oracles.PAGES_ON_DEAD_CPU, f"{pages} pages are on the lists of cpu {cpu.index}, "
                                  "which is offline", cpu=cpu.index))
         if machine.single_queues[cpu.index].head != NOBODY:
-            found.append(Finding(
-                "calls-on-dead-cpu", f"calls are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
+            found.append(said(
+                oracles.CALLS_ON_DEAD_CPU, f"calls are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
     return found
 
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 
 from cpuemu.coordinator.host_time import HostTime
 from cpuemu.core import Ram
+from cpuemu.kernel import oracles
 from cpuemu.kernel.findings import write_finding
 from cpuemu.kernel.hung_task import Edge, explain, find_cycle, reach
+from cpuemu.kernel.oracles import Rule
 from cpuemu.kernel.wait_graph import WaitGraph
 from cpuemu.kernel.wait_records import Node
 from cpuemu.layout import (
@@ -26,7 +28,6 @@ from cpuemu.layout import (
     CpuState,
     Machine,
     MachineState,
-    Severity,
     TaskState,
     Vector,
     first_workload_task,
@@ -107,12 +108,12 @@ class Watchdog:
             self._at_rest(now_ns)
         return notes
 
-    def _found(self, rule: str, message: str, cpu: int = NOBODY, task: int = NOBODY) -> None:
+    def _found(self, rule: Rule, message: str, cpu: int = NOBODY, task: int = NOBODY) -> None:
         if self.fatal:
             return
         self.fatal = True
         stack = self.machine.tasks[task].stack if task < self.machine.dims.tasks else ""
-        write_finding(self.ram, self.machine, Severity.FATAL, rule, message, cpu, task, stack)
+        write_finding(self.ram, self.machine, rule, message, cpu, task, stack)
 
     # --- a cycle -------------------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class Watchdog:
         cpu = next(iter(self._cpus(cycle)), NOBODY)
         kind, number = cycle[0].waiter
         task = number if kind == "task" else self.machine.cpus[number].current
-        self._found("deadlock", f"deadlock: {names}; " + "; ".join(edge.text for edge in cycle), cpu, task)
+        self._found(oracles.DEADLOCK, f"deadlock: {names}; " + "; ".join(edge.text for edge in cycle), cpu, task)
 
     def _age_of(self, edge: Edge) -> int:
         """What changes when the wait is another one: its beginning, or else the points that its CPU has passed."""
@@ -179,12 +180,12 @@ class Watchdog:
         return cpu < self.machine.dims.cpus and self.machine.cpus[cpu].state == CpuState.READY \
             and self.machine.hotplug.cpu != cpu
 
-    def _limit(self, kind: str) -> tuple[str, float]:
+    def _limit(self, kind: str) -> tuple[Rule, float]:
         if kind == "csd":
-            return "csd-lock-wait", self.limits.csd
+            return oracles.CSD_LOCK_WAIT, self.limits.csd
         if kind == "stop_machine":
-            return "stop-machine-stuck", self.limits.stop_machine
-        return "hung-task", self.limits.hung_task
+            return oracles.STOP_MACHINE_STUCK, self.limits.stop_machine
+        return oracles.HUNG_TASK, self.limits.hung_task
 
     # --- frames that never come ----------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class Watchdog:
                    if task.nterms and task.busy and task.cpu == source and source < self.machine.dims.cpus]
         held_up = f"; {', '.join(waiting)} on {who} waits for it" if waiting and vector in CALLS else ""
         self._found(
-            "csd-lock-wait" if vector in CALLS else "ipi-lost",
+            oracles.CSD_LOCK_WAIT if vector in CALLS else oracles.IPI_LOST,
             f"{'csd' if vector in CALLS else 'ipi'}: no frame from {who} to cpu {cpu}: its {REASONS[vector]} interrupt "
             f"(ticket {pending >> 16}) was raised {(now_ns - raised) / SECOND:.1f} s ago and never arrived; the pair "
             f"{who} -> cpu {cpu} is silent{held_up}", cpu)
@@ -246,7 +247,7 @@ class Watchdog:
             self._count_host(last, edges, ("irq", cpu) if words.hardirq else ("task", words.current), now_ns)
             if judge and last.late_ns(now_ns) > self.limits.soft_lockup * SECOND:
                 task = self.machine.tasks[words.current]
-                self._found("soft-lockup", f"BUG: soft lockup - CPU#{cpu} stuck for "
+                self._found(oracles.SOFT_LOCKUP, f"BUG: soft lockup - CPU#{cpu} stuck for "
                             f"{(now_ns - last.since_ns) / SECOND:.0f}s! [{task.comm}:{task.index}]", cpu, task.index)
 
     def _at_rest(self, now_ns: int) -> None:
@@ -262,8 +263,8 @@ class Watchdog:
         if self._rest.late_ns(now_ns) > self.limits.at_rest * SECOND:
             stuck = [task.comm for task in machine.tasks if task.index >= first_workload_task(machine.dims.cpus)
                      and task.state not in (TaskState.UNUSED, TaskState.DEAD)]
-            self._found("hung-machine", f"nobody can move, {len(stuck)} tasks have not ended ({', '.join(stuck[:8])}): "
-                        + "; ".join(explain(machine, now_ns)[:8]))
+            self._found(oracles.HUNG_MACHINE, f"nobody can move, {len(stuck)} tasks have not ended "
+                        f"({', '.join(stuck[:8])}): " + "; ".join(explain(machine, now_ns)[:8]))
 
     def _idle(self, words: Cpu) -> bool:
         if words.state != CpuState.RUNNING:

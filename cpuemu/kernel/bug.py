@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.events import Event
 from cpuemu.kernel.findings import write_finding
+from cpuemu.kernel.oracles import Rule
 from cpuemu.layout import Severity
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
 _warned: set[tuple[str, str]] = set()
 
 
-def report(cpu: Cpu, severity: Severity, rule: str, message: str, known: str = "") -> None:
+def report(cpu: Cpu, rule: Rule, message: str, known: str = "") -> None:
     """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff)."""
-    number = write_finding(cpu.ram, cpu.machine, severity, rule, message, cpu.number, cpu.me.current,
-                           cpu.backtrace(), known)
+    number = write_finding(cpu.ram, cpu.machine, rule, message, cpu.number, cpu.me.current, cpu.backtrace(), known)
     cpu.core.trace(Event.CPUEMU_FINDING, number)
-    if severity >= Severity.FATAL:
+    if rule.severity >= Severity.FATAL:
         ring_all(cpu)
         raise PowerOff
     cpu.ring_coordinator()
@@ -43,16 +43,16 @@ def ring_all(cpu: Cpu) -> None:
     cpu.ring_coordinator()
 
 
-def WARN_ON_ONCE(cpu: Cpu, condition: bool, rule: str, message: str, known: str = "") -> bool:
+def WARN_ON_ONCE(cpu: Cpu, condition: bool, rule: Rule, message: str, known: str = "") -> bool:
     """Report once a place and CPU; return the condition, as Linux's macro does."""
-    if condition and (rule, message) not in _warned:
-        _warned.add((rule, message))
-        report(cpu, Severity.WARN, rule, message, known)
+    if condition and (rule.name, message) not in _warned:
+        _warned.add((rule.name, message))
+        report(cpu, rule, message, known)
     return condition
 
 
-def BUG_ON(cpu: Cpu, condition: bool, rule: str, message: str) -> None:
+def BUG_ON(cpu: Cpu, condition: bool, rule: Rule, message: str) -> None:
     """End the machine when the condition holds."""
     if condition:
-        report(cpu, Severity.FATAL, rule, message)
+        report(cpu, rule, message)
 

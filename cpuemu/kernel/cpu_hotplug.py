@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.cpumask import (
     cpu_online,
@@ -244,18 +245,19 @@ def take_down(cpu: Cpu, number: int) -> int:
     """__stop_machine(take_cpu_down) on the leaving CPU."""
     error = stop_machine(cpu, FN_TAKE_CPU_DOWN, number, 1 << number)
     if not error:
-        BUG_ON(cpu, cpu_online(cpu, number), "online-after-take-down", f"cpu {number} is online after take_cpu_down")
+        BUG_ON(cpu, cpu_online(cpu, number), oracles.ONLINE_AFTER_TAKE_DOWN,
+               f"cpu {number} is online after take_cpu_down")
     return error
 
 
 def cpu_dead(cpu: Cpu, number: int) -> int:
     error = call_chain(cpu, CPU_DEAD, number)
-    BUG_ON(cpu, bool(error), "cpu-dead-failed", f"a CPU_DEAD notifier failed for cpu {number}")
+    BUG_ON(cpu, bool(error), oracles.CPU_DEAD_FAILED, f"a CPU_DEAD notifier failed for cpu {number}")
     machine = cpu.machine
     left = sum(machine.pcp(number, zone).count for zone in range(machine.dims.zones))
-    WARN_ON_ONCE(cpu, bool(left), "pages-on-dead-cpu",
+    WARN_ON_ONCE(cpu, bool(left), oracles.PAGES_ON_DEAD_CPU,
                  f"{left} pages are left on the lists of cpu {number}, which died")
-    WARN_ON_ONCE(cpu, machine.single_queues[number].head != NOBODY, "calls-on-dead-cpu",
+    WARN_ON_ONCE(cpu, machine.single_queues[number].head != NOBODY, oracles.CALLS_ON_DEAD_CPU,
                  f"calls are left on the queue of cpu {number}, which died")
     return 0
 

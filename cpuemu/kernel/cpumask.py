@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import WARN_ON_ONCE
 from cpuemu.layout import Cpumask, Mask
 
@@ -25,7 +26,7 @@ def nr_cpu_ids(cpu: Cpu) -> int:
 
 def cpumask_check(cpu: Cpu, number: int) -> int:
     """Warn of a CPU number beyond the possible ones: a caller's bug (include/linux/cpumask.h)."""
-    WARN_ON_ONCE(cpu, not 0 <= number < nr_cpu_ids(cpu), "cpumask-check", f"cpu {number} >= nr_cpumask_bits")
+    WARN_ON_ONCE(cpu, not 0 <= number < nr_cpu_ids(cpu), oracles.CPUMASK_CHECK, f"cpu {number} >= nr_cpumask_bits")
     return number
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON
 from cpuemu.kernel.sched import might_sleep, wait_event, wake
 from cpuemu.layout import Lock, Op
@@ -39,7 +40,7 @@ def mutex_lock(cpu: Cpu, lock: int, where: int) -> None:
 
 def mutex_unlock(cpu: Cpu, lock: int) -> None:
     record = cpu.machine.locks[lock]
-    BUG_ON(cpu, record.word != cpu.me.current + 1, "mutex-not-owner",
+    BUG_ON(cpu, record.word != cpu.me.current + 1, oracles.MUTEX_NOT_OWNER,
            f"{record.name} unlocked by a task that does not own it")
     record.holder = 0
     cpu.ram.xchg(record.addr(Lock.word), 0)

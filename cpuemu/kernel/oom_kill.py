@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
 from cpuemu.kernel.sched import try_to_wake_up
-from cpuemu.layout import Counter, Program, Severity, Task, TaskFlag, TaskState
+from cpuemu.layout import Counter, Program, Task, TaskFlag, TaskState
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
@@ -40,7 +41,7 @@ def out_of_memory(cpu: Cpu) -> None:
         if score > points:
             chosen, points = task, score
     if chosen is None:
-        report(cpu, Severity.FATAL, "oom-nothing-to-kill",
+        report(cpu, oracles.OOM_NOTHING_TO_KILL,
                "Kernel panic - not syncing: Out of memory and no killable processes")
         return
     cpu.core.trace(Event.MARK_VICTIM, chosen.index)

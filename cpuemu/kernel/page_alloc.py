@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.core import BadPage
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
 from cpuemu.kernel.mutex import mutex_trylock, mutex_unlock
@@ -36,7 +37,6 @@ from cpuemu.layout import (
     MachineState,
     MigrateType,
     Op,
-    Severity,
     Task,
     TaskFlag,
     TaskState,
@@ -280,7 +280,7 @@ def free_pages(cpu: Cpu, pfn: int, order: int, cold: bool = False) -> None:
     try:
         migratetype = cpu.core.free_prepare(pfn, order)
     except BadPage as bad:
-        report(cpu, Severity.FATAL, "bad-page", f"BUG: Bad page state: {bad}")
+        report(cpu, oracles.BAD_PAGE, f"BUG: Bad page state: {bad}")
         return
     if order == 0:
         free_hot_cold_page(cpu, pfn, migratetype, cold)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.cpumask import cpu_active, cpu_online, cpumask_copy, cpumask_first
 from cpuemu.kernel.irqflags import in_interrupt, local_irq_restore, local_irq_save, preemptible
@@ -59,7 +60,7 @@ def schedule(cpu: Cpu) -> None:
     Context: not in interrupt, preemption on.
     """
     task = cpu.current
-    BUG_ON(cpu, bool(task.preempt_count) or in_interrupt(cpu), "scheduling-while-atomic",
+    BUG_ON(cpu, bool(task.preempt_count) or in_interrupt(cpu), oracles.SCHEDULING_WHILE_ATOMIC,
            f"BUG: scheduling while atomic: {task.comm}/{task.index}, preempt_count {task.preempt_count}")
     flags = local_irq_save(cpu)
     following = deschedule(cpu, task)
@@ -164,7 +165,7 @@ def cond_resched(cpu: Cpu) -> None:
 
 def might_sleep(cpu: Cpu) -> None:
     """Mark a place that may sleep; under PREEMPT_VOLUNTARY it is also a place to be preempted."""
-    WARN_ON_ONCE(cpu, in_interrupt(cpu) or bool(cpu.me.irqs_off), "sleeping-function-called",
+    WARN_ON_ONCE(cpu, in_interrupt(cpu) or bool(cpu.me.irqs_off), oracles.SLEEPING_FUNCTION_CALLED,
                  "BUG: sleeping function called from invalid context")
     if cpu.header.preempt_model == Preempt.VOLUNTARY:
         cond_resched(cpu)
@@ -277,7 +278,7 @@ def resched_cpu(cpu: Cpu, target: int) -> None:
     """Tell a CPU to look at its run queue (smp_send_reschedule)."""
     if target == cpu.number:
         return
-    if not WARN_ON_ONCE(cpu, not cpu_online(cpu, target), "ipi-to-offline",
+    if not WARN_ON_ONCE(cpu, not cpu_online(cpu, target), oracles.IPI_TO_OFFLINE,
                         f"reschedule interrupt to cpu {target}, which is offline"):
         cpu.apic.send(target, Vector.RESCHEDULE, cpu.off)
 

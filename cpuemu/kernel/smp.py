@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.call_functions import function_name
 from cpuemu.kernel.cpumask import bits_of, cpu_online, cpumask_copy, for_each_cpu, store_bits
@@ -88,21 +89,21 @@ def csd_unlock(cpu: Cpu, flags: Address) -> None:
 
 def _warn_unsafe_context(cpu: Cpu) -> None:
     # Two CPUs that wait for each other with interrupts off never end; a CPU not yet online is excepted.
-    WARN_ON_ONCE(cpu, cpu_online(cpu, cpu.number) and irqs_disabled(cpu), "smp-call-irqs-off",
+    WARN_ON_ONCE(cpu, cpu_online(cpu, cpu.number) and irqs_disabled(cpu), oracles.SMP_CALL_IRQS_OFF,
                  "WARNING: smp_call_function with interrupts disabled")
 
 
 def _warn_offline(cpu: Cpu, target: int) -> None:
     # Preemption is off since the mask was read, so stop_machine cannot have taken the CPU away meanwhile.
     offline = not cpumask_copy(cpu, Mask.ONLINE) >> target & 1
-    WARN_ON_ONCE(cpu, offline, "ipi-to-offline", f"call interrupt to cpu {target}, which is offline")
+    WARN_ON_ONCE(cpu, offline, oracles.IPI_TO_OFFLINE, f"call interrupt to cpu {target}, which is offline")
 
 
 def _warn_taken_offline(cpu: Cpu, kind: str) -> None:
     # The stopper of a dying CPU lets interrupts in once more after take_cpu_down: what was raised before is taken
     # then.  v3.2 has nothing against it; v3.16 flushes first (8d056c48e486).
     dying = cpu.me.current == cpu.me.stop_task
-    WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), "ipi-on-offline",
+    WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), oracles.IPI_ON_OFFLINE,
                  f"{kind} interrupt taken on cpu {cpu.number}, which is not online", known="4" if dying else "")
 
 
@@ -198,7 +199,7 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
         return
     data = machine.cfds[cpu.number]
     csd_lock(cpu, data.addr(CallFunctionData.flags))
-    BUG_ON(cpu, data.refs != 0 or bits_of(data.cpumask) != 0, "cfd-reused",
+    BUG_ON(cpu, data.refs != 0 or bits_of(data.cpumask) != 0, oracles.CFD_REUSED,
            f"BUG: call_function_data of cpu {cpu.number} is still referenced ({data.refs} refs)")
     cpu.point(P_MANY_FILL, data.addr(CallFunctionData.cpumask), Kind.WRITE)
     data.refs = 0
@@ -224,7 +225,7 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
         _warn_offline(cpu, target)
     # v3.2 hands over the mask that receivers may be clearing by now (13b); v3.4.39 the copy made before.
     sent = cpu.apic.send_mask(data.cpumask_ipi if private else data.cpumask, Vector.CALL_FUNCTION, cpu.off)
-    WARN_ON_ONCE(cpu, not sent, "empty-ipi-mask",
+    WARN_ON_ONCE(cpu, not sent, oracles.EMPTY_IPI_MASK,
                  "empty IPI mask: every receiver had run the call before the interrupt was sent", known="13b")
     if wait:
         csd_lock_wait(cpu, data.addr(CallFunctionData.flags))
@@ -249,15 +250,15 @@ def generic_smp_call_function_interrupt(cpu: Cpu) -> None:
 
 def _call_done(cpu: Cpu, data: CallFunctionData, element: int, bit: int) -> None:
     before = cpu.ram.clear_bits(data.addr(CallFunctionData.cpumask, element), 1 << bit)
-    if WARN_ON_ONCE(cpu, not before >> bit & 1, "csd-double-executed",
+    if WARN_ON_ONCE(cpu, not before >> bit & 1, oracles.CSD_DOUBLE_EXECUTED,
                     f"{function_name(data.func)} enabled interrupts and double executed"):
         return
     cpu.point(P_HANDLER_REFS, data.addr(CallFunctionData.refs), Kind.WRITE)
     refs = cpu.ram.add(data.addr(CallFunctionData.refs), -1)
-    WARN_ON_ONCE(cpu, refs >> 31 != 0, "refs-negative", "call_function_data refs below zero")
+    WARN_ON_ONCE(cpu, refs >> 31 != 0, oracles.REFS_NEGATIVE, "call_function_data refs below zero")
     if refs:
         return
-    WARN_ON_ONCE(cpu, bits_of(data.cpumask) != 0, "refs-mask", "refs are 0 and the mask is not empty")
+    WARN_ON_ONCE(cpu, bits_of(data.cpumask) != 0, oracles.REFS_MASK, "refs are 0 and the mask is not empty")
     spin_lock(cpu, LOCK_CALL_FUNCTION, P_HANDLER_LOCK)
     _list_del(cpu, data)
     spin_unlock(cpu, LOCK_CALL_FUNCTION)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.arch.gate import Kind
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save, preempt_disable, preempt_enable_no_resched
-from cpuemu.layout import CpuState, Lock, MachineState, Severity
+from cpuemu.layout import CpuState, Lock, MachineState
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
@@ -68,4 +69,4 @@ def _owner_alive(cpu: Cpu, record: Lock) -> None:
         raise PowerOff
     owner = owner_of(record)
     if owner >= 0 and cpu.machine.cpus[owner].state == CpuState.DEAD:
-        report(cpu, Severity.FATAL, "owner-died", f"{record.name} is held by cpu {owner}, whose process died")
+        report(cpu, oracles.OWNER_DIED, f"{record.name} is held by cpu {owner}, whose process died")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.core import BadPage
+from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
 from cpuemu.kernel.call_functions import NOP
 from cpuemu.kernel.cpumask import cpu_active, cpu_online
@@ -39,7 +40,6 @@ from cpuemu.layout import (
     OpKind,
     Program,
     ReplayStream,
-    Severity,
     Slot,
     Task,
     TaskFlag,
@@ -92,7 +92,7 @@ def _user_mode(cpu: Cpu, task: Task) -> None:
         try:
             reason = cpu.core.run_batch(task.index, cpu.gate.batch)
         except BadPage as bad:
-            report(cpu, Severity.FATAL, "bad-page", f"BUG: Bad page state: {bad}")
+            report(cpu, oracles.BAD_PAGE, f"BUG: Bad page state: {bad}")
             return None
         if reason == Reason.DONE and task.program == Program.REPLAY:
             _wake_replay(cpu, task)  # all its lines are done: who waits for one of them is not told again
@@ -265,7 +265,7 @@ def _python(cpu: Cpu, task: Task) -> bool:
         operation = Exit() if over else cpu.workload.next(UserTask(cpu.machine, task.index, cpu.number))
     except ProgramError as error:
         place = f"task {task.comm} stopped at its operation {task.position}"
-        report(cpu, Severity.FATAL, "user-program", f"{place}: {error}")
+        report(cpu, oracles.USER_PROGRAM, f"{place}: {error}")
         return True
     task.position += 1
     match operation:

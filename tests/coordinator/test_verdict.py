@@ -9,6 +9,7 @@ from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.verdict import Verdict, bucket_ns, judge, unjudged
 from cpuemu.core import Ram, bucket
 from cpuemu.kernel.findings import write_finding
+from cpuemu.kernel.oracles import Rule
 from cpuemu.layout import NR_FINDINGS, Counter, Latency, MachineState, Severity
 from tests.handmade import Handmade
 from tests.handmade import machine as handmade
@@ -27,7 +28,8 @@ def made() -> Handmade:
 
 
 def find(made: Handmade, severity: Severity, known: str = "") -> None:
-    write_finding(Ram(made.memory), made.machine, severity, "some-rule", "a sentence", cpu=1, known=known)
+    rule = Rule("some-rule", "tests", severity, "nothing")
+    write_finding(Ram(made.memory), made.machine, rule, "a sentence", cpu=1, known=known)
 
 
 @pytest.mark.parametrize(("kind", "word", "code"), [
@@ -73,8 +75,13 @@ def test_more_findings_than_the_table_holds(made: Handmade) -> None:
     for _ in range(NR_FINDINGS + 3):
         find(made, Severity.WARN)
     said = verdict(made)
-    assert len(said.findings) == NR_FINDINGS + 1
-    assert said.findings[-1].message.startswith("3 more")
+    assert len(said.findings) == NR_FINDINGS
+    assert said.notes[0].startswith("3 more findings")
+
+
+def test_a_defect_of_the_emulator_is_not_the_machines(made: Handmade) -> None:
+    find(made, Severity.HOST)
+    assert (verdict(made, "failed").verdict, verdict(made, "failed").exit_code) == ("host-error", 70)
 
 
 def test_a_lost_page_is_a_finding_unless_a_death_tore_it(made: Handmade) -> None:
