@@ -6,13 +6,16 @@ The one that ships is made by tools/pack_recording.py.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgpack
 
-from cpuemu.workloads.base import InputError, Workload
-from cpuemu.workloads.replay import from_plain, plain
+from cpuemu.kernel.mmzone import ZoneSpec
+from cpuemu.layout import Program
+from cpuemu.workloads.base import HotplugEvent, InputError, StreamPlan, TaskPlan, Workload
 
 MAGIC = b"cpuemu-replay-2\n"
 
@@ -41,3 +44,29 @@ def load_file(path: Path) -> Workload:
         return undump(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name another file") from None
+
+
+def plain(workload: Workload) -> Mapping[str, object]:
+    """The workload as values that msgpack can write."""
+    return {
+        "name": workload.name, "slots": workload.slots, "lines": workload.lines, "held": workload.held,
+        "skipped": workload.skipped, "top": workload.top,
+        "hotplug": [(each.line, each.time_ns, each.cpu, each.up) for each in workload.hotplug],
+        "streams": [(stream.ops, stream.count, stream.task) for stream in workload.streams],
+        "tasks": [(task.comm, task.home, task.end, task.stream) for task in workload.tasks],
+        "zones": [vars(zone) for zone in workload.zones or []],
+    }
+
+
+def from_plain(content: dict[str, Any]) -> Workload:
+    """The reverse.  Raises KeyError, TypeError or ValueError on data of another shape."""
+    zones = [ZoneSpec(**{**zone, "wmark": tuple(zone["wmark"]), "lowmem_reserve": tuple(zone["lowmem_reserve"])})
+             for zone in content["zones"]]
+    return Workload(
+        name=content["name"], slots=content["slots"], lines=content["lines"], top=content["top"], zones=zones or None,
+        skipped=dict(content["skipped"]), held=[(pfn, order) for pfn, order in content["held"]],
+        hotplug=[HotplugEvent(*each) for each in content["hotplug"]],
+        streams=[StreamPlan(*each) for each in content["streams"]],
+        tasks=[TaskPlan(comm, Program.REPLAY, home, end, stream=stream)
+               for comm, home, end, stream in content["tasks"]],
+    )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cpuemu.kernel.mmzone import ZoneSpec, zones_for
 from cpuemu.layout import MAX_ORDER, MAX_PAGES, PAGE_SHIFT, Program
-from cpuemu.workloads.base import DEFAULT_WINDOW, HotplugEvent, InputError, Request, StreamPlan, TaskPlan, Workload
+from cpuemu.workloads.base import DEFAULT_WINDOW, InputError, Request, StreamPlan, TaskPlan, Workload
 from cpuemu.workloads.compile import Compiled, compile_records, pack_stream
 from cpuemu.workloads.ftrace import read_trace
+from cpuemu.workloads.package import load_file, load_packaged
 
 SHIPPED = "linux-6.12-pressure"
 LEAST_PAGES = 16384
@@ -19,13 +18,9 @@ LEAST_PAGES = 16384
 def replay_workload(rest: str, request: Request) -> Workload:
     """The recording that ships with cpuemu, or one of the user's.  Raises InputError."""
     if not rest:
-        from cpuemu.workloads.package import load_packaged
-
         return for_machine(load_packaged(SHIPPED), request)
     path = Path(rest)
     if path.suffix == ".replay":
-        from cpuemu.workloads.package import load_file
-
         return for_machine(load_file(path), request)
     return for_machine(from_files(path), request)
 
@@ -90,29 +85,3 @@ def _memory_of(workload: Workload, cpus: int) -> int:
 def _count(skipped: dict[str, int], what: str, number: int) -> None:
     if number:
         skipped[what] = skipped.get(what, 0) + number
-
-
-def plain(workload: Workload) -> Mapping[str, object]:
-    """The workload as values that msgpack can write (package.py)."""
-    return {
-        "name": workload.name, "slots": workload.slots, "lines": workload.lines, "held": workload.held,
-        "skipped": workload.skipped, "top": workload.top,
-        "hotplug": [(each.line, each.time_ns, each.cpu, each.up) for each in workload.hotplug],
-        "streams": [(stream.ops, stream.count, stream.task) for stream in workload.streams],
-        "tasks": [(task.comm, task.home, task.end, task.stream) for task in workload.tasks],
-        "zones": [vars(zone) for zone in workload.zones or []],
-    }
-
-
-def from_plain(content: dict[str, Any]) -> Workload:
-    """The reverse.  Raises KeyError, TypeError or ValueError on data of another shape."""
-    zones = [ZoneSpec(**{**zone, "wmark": tuple(zone["wmark"]), "lowmem_reserve": tuple(zone["lowmem_reserve"])})
-             for zone in content["zones"]]
-    return Workload(
-        name=content["name"], slots=content["slots"], lines=content["lines"], top=content["top"], zones=zones or None,
-        skipped=dict(content["skipped"]), held=[(pfn, order) for pfn, order in content["held"]],
-        hotplug=[HotplugEvent(*each) for each in content["hotplug"]],
-        streams=[StreamPlan(*each) for each in content["streams"]],
-        tasks=[TaskPlan(comm, Program.REPLAY, home, end, stream=stream)
-               for comm, home, end, stream in content["tasks"]],
-    )
