@@ -78,6 +78,7 @@ class Event(enum.IntEnum):
     CPUEMU_FINDING = 32
     CPUEMU_IPI_LOST = 33
     CPUEMU_PAGE_HELD = 34
+    CPUEMU_OOM_MOMENT = 35
 
 
 VECTOR_NUMBERS = (253, 252, 251, 250)
@@ -177,8 +178,10 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(Event.MM_VMSCAN_WAKEUP_KSWAPD, Ring.SLOW, ("nid", "order", "gfp_flags", ""),
               lambda a, b, c, d, n: f"nid={a} order={b} gfp_flags={n.gfp(c)}"),
     EventType(Event.MARK_VICTIM, Ring.SLOW, ("pid", "", "", ""), lambda a, b, c, d, n: f"pid={n.pid(a)}"),
-    EventType(Event.CPUEMU_DRAIN_ALL_BEGIN, Ring.SLOW, ("policy", "", "", ""), lambda a, b, c, d, n: ""),
-    EventType(Event.CPUEMU_DRAIN_ALL_END, Ring.SLOW, ("microseconds", "", "", ""), lambda a, b, c, d, n: f"usecs={a}"),
+    EventType(Event.CPUEMU_DRAIN_ALL_BEGIN, Ring.SLOW, ("CPUs with pages", "CPUs online", "drains under way", ""),
+              lambda a, b, c, d, n: f"cpus_with_pages={a} cpus_online={b} under_way={c}"),
+    EventType(Event.CPUEMU_DRAIN_ALL_END, Ring.SLOW, ("microseconds", "pages freed", "interrupts sent", ""),
+              lambda a, b, c, d, n: f"usecs={a} pages={b} ipis={c}"),
     EventType(Event.CPUEMU_STOP_STATE, Ring.SLOW, ("state", "acks left", "", ""),
               lambda a, b, c, d, n: f"state=STOPMACHINE_{STOP_STATES[min(a, 4)]} thread_ack={b}"),
     EventType(Event.CPUEMU_CPU_ONLINE, Ring.SLOW, ("cpu", "generation", "", ""),
@@ -194,6 +197,8 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f"target={a} ({REASONS[b]})"),
     EventType(Event.CPUEMU_PAGE_HELD, Ring.PAGES, ("pfn", "order", "owner", ""),
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
+    EventType(Event.CPUEMU_OOM_MOMENT, Ring.SLOW, ("order", "pages missing", "pages on other CPUs' lists", "entry"),
+              lambda a, b, c, d, n: f"order={a} missing={_signed(b)} others={c} moment={d}"),
 )
 
 SINCE: dict[Event, str] = {

@@ -245,7 +245,14 @@ class Counter(enum.IntEnum):
     RECLAIMED = 23
     KSWAPD_WAKE = 24
     DRAIN_IPI = 25
-    NR = 32
+    DRAIN_FOUND = 26  # pages that drains of all CPUs freed
+    DRAIN_EMPTY = 27  # drains that freed no page on any CPU
+    DRAIN_AVOIDABLE = 28  # at whose start half the online CPUs or fewer had pages on their lists
+    DRAIN_OVERLAP = 29  # drains under way at the start of each, itself included
+    ALLOC_HIGH_ORDER = 30
+    ALLOC_FAILED_HIGH_ORDER = 31
+    OOM_NO_DRAIN = 32  # OOM kills by an allocation that had no drain of all CPUs
+    NR = 40
 
 
 class Latency(enum.IntEnum):
@@ -253,9 +260,15 @@ class Latency(enum.IntEnum):
     DRAIN_ALL = 1
     OFFLINE = 2
     ONLINE = 3
-    NR = 4
+    ALLOC = 4  # every allocation; those of the batch loop's own lists sampled, see ALLOC_SAMPLE
+    ALLOC_SLOWPATH = 5  # those that were below the low watermark
+    NR = 6
 
 
+ALLOC_SAMPLE = 64
+"""One in so many allocations of the batch loop's own lists is measured, and counts for all of them."""
+OOM_MOMENTS = 1024
+"""Moments of allocations about to OOM that are kept; later ones are counted."""
 HISTOGRAM_STEPS = 16
 HISTOGRAM_BUCKETS = 40 * HISTOGRAM_STEPS
 """Log-linear: 16 steps an octave, from 1 ns to 2^40 ns: 6 % wide."""
@@ -376,6 +389,7 @@ class Cpu(View, align=64):
     exit_status = i32("coordinator", "of a process that ended")
     last_words = text(256, "the CPU", "what a process that ended by a defect of ours said")
     nr_attached = u32("rq lock", "fair tasks runnable, or asleep in the kernel, here: their stack is in this process")
+    call_source = u32("the CPU", "CPU that asked for the call that runs here (v6.12: cur_csd), plus 1; 0: none runs")
 
 
 class Task(View, align=64):
@@ -586,6 +600,57 @@ class Kswapd(View, align=64):
     task = u32("launcher", "kswapd0")
 
 
+class Drains(View, align=64):
+    """Drains of all CPUs that are under way (ours: Linux does not count them)."""
+
+    under_way = u32("the drainers, atomically", "drains begun and not ended")
+    most = u32("the drainers, by compare-and-swap", "the largest number of them at one time")
+    nr_moments = u32("who is about to OOM, atomically", "entries of `oom_moments` begun")
+    first_kill_ns = u64("the killer, by compare-and-swap", "when the first OOM victim was chosen, 0: none was")
+
+
+class Allocation(View, align=64):
+    """What is measured of a task's allocation on the slow path (ours)."""
+
+    drains = u32("the task", "drains of all CPUs that this allocation asked for")
+    found = u32("the CPUs that its drain reaches, atomically", "pages freed by the drain it has under way")
+    drain_ns = u64("the task", "when that drain began")
+    drain_ipis = u64("the task", "interrupts that its CPU had sent by then")
+    failed_ns = u64("the task", "when its last reclaim found no page, 0: none failed yet")
+    failed_cpu = u32("the task", "on which CPU that was")
+    moment = u32("the task", "its entry of `oom_moments` that is being acted upon, plus 1")
+
+
+class PageOperations(View, align=8):
+    """One CPU's allocations and frees at the time of a task's last failed reclaim (ours)."""
+
+    count = u64("the task", "both together")
+
+
+class OomMoment(View, align=64):
+    """What RAM said when an allocation was about to OOM (ours: the question of January 2012)."""
+
+    done = u32("who is about to OOM, last", "1 when the entry is complete")
+    cpu = u32("as done", "its CPU")
+    task = u32("as done", "its task")
+    order = u32("as done", "order of its allocation")
+    time_ns = u64("as done", "when")
+    failed_ns = u64("as done", "when its reclaim had failed")
+    zone = u32("as done", "of the zones it may use, the one that was closest to its watermark with the others' pages")
+    mark = u32("as done", "free pages at which order 0 passes there: min watermark, reserve and all")
+    free = i64("as done", "free pages there, by the counter that allocations read")
+    missing = i64("as done", "pages missing to the mark, 0 or less: none")
+    own = u32("as done", "pages there on this CPU's own lists")
+    others = u32("as done", "pages there on all other CPUs' lists")
+    gain = i64("as done", "what a drain of all CPUs would add to that counter, differentials considered")
+    saved = u32("as done", "1: in some zone that it may use, such a drain lifts the counter over the mark")
+    holders = u32("as done", "other CPUs with pages in a zone that it may use")
+    active = u32("as done", "of these, how many allocated or freed since the failed reclaim")
+    migrated = u32("as done", "1: the task was on another CPU when its reclaim failed")
+    drains = u32("as done", "drains of all CPUs that the allocation had asked for")
+    victim = u32("the OOM killer", "task that was chosen then, plus 1; 0: none, an earlier victim was still there")
+
+
 class ReplayOp(View, align=16):
     """One operation of a recording."""
 
@@ -675,7 +740,11 @@ REGIONS: tuple[Region, ...] = (
     Region("kswapd", Kswapd, "1", "the node's kswapd"),
     Region("tasks", Task, "tasks", "task_struct"),
     Region("streams", ReplayStream, "streams", "recorded CPUs"),
-    Region("histograms", Histogram, "cpus*4", "latencies: cpu * Latency.NR + kind"),
+    Region("histograms", Histogram, "cpus*6", "latencies: cpu * Latency.NR + kind"),
+    Region("drains", Drains, "1", "drains of all CPUs, and what came of allocations without a page"),
+    Region("allocations", Allocation, "tasks", "what is measured of each task's allocation"),
+    Region("page_operations", PageOperations, "tasks*cpus", "at a task's last failed reclaim: task * cpus + cpu"),
+    Region("oom_moments", OomMoment, "1024", "allocations about to OOM, in order"),
     Region("findings", Finding, "64", "what the oracles said"),
     Region("sites", SiteName, "512", "names of sites"),
     Region("pairs", Pair, "cpus*cpus+cpus*2+1", "unordered pairs of sockets, the coordinator being number nr_cpus"),
@@ -695,7 +764,7 @@ DEFINES: Mapping[str, int] = {
     "NR_CPUS": NR_CPUS, "MASK_WORDS": MASK_WORDS, "MAX_ORDER": MAX_ORDER, "PAGEBLOCK_ORDER": PAGEBLOCK_ORDER,
     "HELD_PAGES": HELD_PAGES, "NOBODY": NOBODY, "SLOT_EMPTY": SLOT_EMPTY, "SLOT_FAILED": SLOT_FAILED,
     "OWNER_BOOT": OWNER_BOOT, "OWNER_FILE": OWNER_FILE, "LINE_END": LINE_END, "WAIT_TERMS": WAIT_TERMS,
-    "HISTOGRAM_STEPS": HISTOGRAM_STEPS, "HISTOGRAM_BUCKETS": HISTOGRAM_BUCKETS,
+    "ALLOC_SAMPLE": ALLOC_SAMPLE, "HISTOGRAM_STEPS": HISTOGRAM_STEPS, "HISTOGRAM_BUCKETS": HISTOGRAM_BUCKETS,
 }
 
 TAG = tag(REGIONS, CONSTANTS)
@@ -853,6 +922,10 @@ class Machine:
     tasks: Array[Task]
     streams: Array[ReplayStream]
     histograms: Array[Histogram]
+    drains: Drains
+    allocations: Array[Allocation]
+    page_operations: Array[PageOperations]
+    oom_moments: Array[OomMoment]
     findings: Array[Finding]
     sites: Array[SiteName]
     pairs: Array[Pair]

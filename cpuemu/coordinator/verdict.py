@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from cpuemu.coordinator.config import LaunchConfig
+from cpuemu.coordinator.oom_moments import OomMoments, moments_of
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.kernel import oracles
 from cpuemu.kernel.oracles import Rule
@@ -48,9 +49,13 @@ COUNTS = {
     "operations": Counter.OPERATIONS, "kswapd_wake": Counter.KSWAPD_WAKE,
     "drain_ipi": Counter.DRAIN_IPI, "offline": Counter.OFFLINE,
     "online": Counter.ONLINE, "hotplug_skipped": Counter.HOTPLUG_SKIPPED,
+    "drain_found": Counter.DRAIN_FOUND, "drain_empty": Counter.DRAIN_EMPTY, "drain_avoidable": Counter.DRAIN_AVOIDABLE,
+    "drain_overlap": Counter.DRAIN_OVERLAP, "alloc_high_order": Counter.ALLOC_HIGH_ORDER,
+    "alloc_failed_high_order": Counter.ALLOC_FAILED_HIGH_ORDER, "oom_no_drain": Counter.OOM_NO_DRAIN,
 }
 PAGES = ("managed", "buddy", "pcp", "allocated")
-LATENCIES = {"ipi": Latency.IPI, "drain_all": Latency.DRAIN_ALL, "offline": Latency.OFFLINE, "online": Latency.ONLINE}
+LATENCIES = {"ipi": Latency.IPI, "drain_all": Latency.DRAIN_ALL, "offline": Latency.OFFLINE, "online": Latency.ONLINE,
+             "alloc": Latency.ALLOC, "alloc_slowpath": Latency.ALLOC_SLOWPATH}
 NO_LATENCY = {"median": 0.0, "p99": 0.0, "max": 0.0, "n": 0}
 
 
@@ -90,6 +95,9 @@ class Verdict:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     latency_us: dict[str, dict[str, float]] = field(
         default_factory=lambda: {name: dict(NO_LATENCY) for name in LATENCIES})
+    drains_at_once: int = 0
+    """The most drains of all CPUs that were under way at one time."""
+    oom: OomMoments = field(default_factory=OomMoments)
     skipped: dict[str, int] = field(default_factory=dict)
     who: str = ""
     notes: list[str] = field(default_factory=list)
@@ -119,6 +127,7 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
         counts=_counts(machine), who=outcome.who,
         latency_us={name: histogram_summary(machine, kind) for name, kind in LATENCIES.items()},
         notes=[*_too_many(machine), *pages.notes], again=config.command(),
+        drains_at_once=machine.drains.most, oom=moments_of(machine),
     )
     if outcome.detail and outcome.kind != "hung":
         result.notes.insert(0, outcome.detail)

@@ -63,14 +63,8 @@ cdef class Core:
         return room_of(&self.c, ring) if self.c.traced else 1 << 30
 
     def latency(self, int kind, uint64_t ns):
-        """Add one measurement to this CPU's histogram."""
-        cdef em_histogram *h = &self.c.histograms[self.c.cpu * LATENCY_NR + kind]
-        cdef int number = em_bucket(ns)
-        h.buckets[number if number < HISTOGRAM_BUCKETS else HISTOGRAM_BUCKETS - 1] += 1
-        h.total_ns += ns
-        if ns > h.max_ns:
-            h.max_ns = ns
-        h.n += 1
+        """A measurement of one kind (layout.Latency) into this CPU's histogram."""
+        measured(&self.c, kind, ns, 1)
 
     def count(self, int counter, uint64_t n=1):
         """Add to this CPU's statistics (layout.Counter)."""
@@ -219,6 +213,8 @@ cdef class Core:
         """An allocation that failed: traced without a page, counted apart."""
         trace(&self.c, EVENT_MM_PAGE_ALLOC, NOBODY, order, migratetype, gfp)
         count(&self.c, COUNTER_ALLOC_FAILED, 1)
+        if order:
+            count(&self.c, COUNTER_ALLOC_FAILED_HIGH_ORDER, 1)
 
     def free_prepare(self, uint32_t pfn, uint32_t order):
         """The block is nobody's from here on; its pageblock's migratetype.  BadPage: double free, wrong order."""

@@ -93,3 +93,4 @@ ctypedef struct core_t:
     uint64_t looked_ns
     uint32_t slowest
     uint32_t slowest_line
+    uint32_t fast_allocs

@@ -9,6 +9,8 @@ cdef inline int prep_new_page(core_t *c, uint32_t pfn, uint32_t order, uint32_t 
         em_add(&c.tasks[task].rss, 4, 1 << order)
     trace(c, EVENT_MM_PAGE_ALLOC, pfn, order, migratetype, gfp)
     count(c, COUNTER_ALLOC, 1)
+    if order:
+        count(c, COUNTER_ALLOC_HIGH_ORDER, 1)
     return 0
 
 

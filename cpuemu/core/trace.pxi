@@ -54,3 +54,14 @@ cdef inline uint64_t room_of(core_t *c, int ring) noexcept nogil:
 
 cdef inline void count(core_t *c, int counter, uint64_t n) noexcept nogil:
     c.me.counters[counter] += n
+
+
+cdef inline void measured(core_t *c, int kind, uint64_t ns, uint32_t weight) noexcept nogil:
+    # Into this CPU's histogram; ``weight``: how many the measured one stands for.
+    cdef em_histogram *h = &c.histograms[c.cpu * LATENCY_NR + kind]
+    cdef int number = em_bucket(ns)
+    h.buckets[number if number < HISTOGRAM_BUCKETS else HISTOGRAM_BUCKETS - 1] += weight
+    h.total_ns += ns * weight
+    if ns > h.max_ns:
+        h.max_ns = ns
+    h.n += weight

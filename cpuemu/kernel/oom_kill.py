@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from cpuemu.events import Event
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
+from cpuemu.kernel.oom_moment import victim_chosen
 from cpuemu.kernel.sched import try_to_wake_up
-from cpuemu.layout import Counter, Program, Task, TaskFlag, TaskState
+from cpuemu.layout import Program, Task, TaskFlag, TaskState
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
@@ -45,7 +46,7 @@ def out_of_memory(cpu: Cpu) -> None:
                "Kernel panic - not syncing: Out of memory and no killable processes")
         return
     cpu.core.trace(Event.MARK_VICTIM, chosen.index)
-    cpu.core.count(Counter.OOM)
+    victim_chosen(cpu, chosen.index)
     cpu.ram.set_bits(chosen.addr(Task.flags), TaskFlag.MEMDIE)
     if chosen.flags & TaskFlag.USER_WAIT:
         try_to_wake_up(cpu, chosen.index)

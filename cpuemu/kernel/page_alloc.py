@@ -21,9 +21,11 @@ from cpuemu.core import BadPage
 from cpuemu.events import Event
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
+from cpuemu.kernel.drain_witness import drain_begins, drain_ends, drained_here
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
 from cpuemu.kernel.mutex import mutex_trylock, mutex_unlock
 from cpuemu.kernel.oom_kill import out_of_memory
+from cpuemu.kernel.oom_moment import about_to_oom, reclaim_failed, slowpath_begins
 from cpuemu.kernel.sched import cond_resched, might_sleep, wait_event, wake
 from cpuemu.kernel.spinlock import spin_lock, spin_unlock
 from cpuemu.kernel.vmscan import shrink_zone, try_to_free_pages
@@ -79,6 +81,7 @@ def alloc_pages(cpu: Cpu, gfp: int, order: int, migratetype: int) -> int:
 
     Context: interrupts on; may sleep if ``gfp`` has WAIT.  A failed allocation is a value, not an error.
     """
+    started = cpu.now()
     if gfp & Gfp.WAIT:
         might_sleep(cpu)
     classzone = gfp_zone(cpu, gfp)
@@ -86,9 +89,12 @@ def alloc_pages(cpu: Cpu, gfp: int, order: int, migratetype: int) -> int:
     if order < MAX_ORDER:
         pfn = get_page_from_freelist(cpu, gfp, order, migratetype, classzone, Wmark.LOW, Alloc.NONE)
         if pfn == NO_PAGE:
+            slowpath_begins(cpu)
             pfn = _alloc_pages_slowpath(cpu, gfp, order, migratetype, classzone)
+            cpu.core.latency(Latency.ALLOC_SLOWPATH, cpu.now() - started)
     if pfn == NO_PAGE:
         cpu.core.alloc_failed(order, migratetype, gfp)
+    cpu.core.latency(Latency.ALLOC, cpu.now() - started)
     return pfn
 
 
@@ -170,7 +176,7 @@ def _alloc_pages_slowpath(cpu: Cpu, gfp: int, order: int, migratetype: int, clas
             if pfn != NO_PAGE:
                 return pfn
             if not progress and gfp & Gfp.FS and not gfp & Gfp.NORETRY:
-                pfn, again = _alloc_pages_may_oom(cpu, *request)
+                pfn, again = _alloc_pages_may_oom(cpu, *request, flags)
                 if pfn != NO_PAGE or not again:
                     return pfn
                 break  # goto restart
@@ -216,6 +222,7 @@ def _alloc_pages_direct_reclaim(cpu: Cpu, gfp: int, order: int, migratetype: int
     cpu.ram.clear_bits(task.addr(Task.flags), TaskFlag.MEMALLOC)
     cond_resched(cpu)
     if not pages:
+        reclaim_failed(cpu)
         return NO_PAGE, 0
     request = (gfp, order, migratetype, classzone, Wmark.MIN, flags & ~Alloc.NO_WATERMARKS)
     pfn = get_page_from_freelist(cpu, *request)
@@ -233,17 +240,13 @@ def drain_from_reclaim(cpu: Cpu, order: int) -> None:
 
 def drain_all_pages(cpu: Cpu, reach: Callable[[], None]) -> None:
     """Drain the lists of other CPUs too.  ``reach``: how they are reached, which only a policy knows."""
-    started, sent = cpu.now(), cpu.me.counters[Counter.IPI_SENT]
-    cpu.core.count(Counter.DRAIN_ALL)
-    cpu.core.trace(Event.CPUEMU_DRAIN_ALL_BEGIN)
+    drain_begins(cpu)
     reach()
-    cpu.core.count(Counter.DRAIN_IPI, cpu.me.counters[Counter.IPI_SENT] - sent)
-    took = cpu.now() - started
-    cpu.core.trace(Event.CPUEMU_DRAIN_ALL_END, took // 1000)
-    cpu.core.latency(Latency.DRAIN_ALL, took)
+    drain_ends(cpu)
 
 
-def _alloc_pages_may_oom(cpu: Cpu, gfp: int, order: int, migratetype: int, classzone: int) -> tuple[int, bool]:
+def _alloc_pages_may_oom(cpu: Cpu, gfp: int, order: int, migratetype: int, classzone: int,
+                         flags: Alloc) -> tuple[int, bool]:
     """The last attempt, at the high mark, then the OOM killer.  Returns the page, and whether to start again."""
     if gfp & Gfp.NO_OOM:
         cpu.core.count(Counter.REPLAY_OOM)
@@ -259,6 +262,7 @@ def _alloc_pages_may_oom(cpu: Cpu, gfp: int, order: int, migratetype: int, class
             return pfn, False
         if order > PAGE_ALLOC_COSTLY_ORDER and not gfp & Gfp.NOFAIL:
             return NO_PAGE, False
+        about_to_oom(cpu, order, classzone, flags)
         out_of_memory(cpu)
     finally:
         mutex_unlock(cpu, LOCK_OOM)
@@ -322,14 +326,17 @@ def free_pcppages_bulk(cpu: Cpu, owner: int, zone: int, count: int) -> None:
 # --- draining ----------------------------------------------------------------------------------------------
 
 
-def drain_pages(cpu: Cpu, number: int) -> None:
-    """Empty all lists of CPU ``number``: this CPU, or a dead one (then only local interrupts are off)."""
+def drain_pages(cpu: Cpu, number: int) -> int:
+    """Empty all lists of CPU ``number``: this CPU, or a dead one (then only local interrupts are off); how many."""
+    drained = 0
     for zone in range(cpu.machine.dims.zones):
         flags = local_irq_save(cpu)
         count = cpu.machine.pcp(number, zone).count
         if count:
             free_pcppages_bulk(cpu, number, zone, count)
+            drained += count
         local_irq_restore(cpu, flags)
+    return drained
 
 
 def pcp_has_pages(cpu: Cpu, number: int) -> bool:
@@ -339,7 +346,7 @@ def pcp_has_pages(cpu: Cpu, number: int) -> bool:
 
 def drain_local_pages(cpu: Cpu, info: int = 0) -> None:
     """What the drain interrupt runs.  Context: preemption off, or in interrupt."""
-    drain_pages(cpu, cpu.number)
+    drained_here(cpu, drain_pages(cpu, cpu.number))
 
 
 def page_alloc_cpu_dead(cpu: Cpu, dead: int) -> None:

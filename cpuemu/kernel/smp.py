@@ -176,7 +176,9 @@ def generic_smp_call_function_single_interrupt(cpu: Cpu) -> None:
 
 def _run(cpu: Cpu, func: int, info: int, csd: int, source: int) -> None:
     cpu.core.trace(Event.CSD_FUNCTION_ENTRY, func, csd, source)
+    cpu.me.call_source = source + 1
     cpu.calls[func](cpu, info)
+    cpu.me.call_source = 0
     cpu.core.trace(Event.CSD_FUNCTION_EXIT, func, csd, source)
 
 
