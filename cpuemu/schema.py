@@ -31,6 +31,8 @@ class Memory(Protocol):
 
     def load(self, offset: int, size: int) -> int: ...
     def store(self, offset: int, size: int, value: int) -> None: ...
+    def load_bytes(self, offset: int, size: int) -> bytes: ...
+    def store_bytes(self, offset: int, data: bytes) -> None: ...
 
 
 class Words:
@@ -57,6 +59,10 @@ class Words:
 
     def __iter__(self) -> Iterator[int]:
         return (self[index] for index in range(self.count))
+
+    def whole(self) -> int:
+        """All elements as one number, the first one lowest: each is read whole, one after the other."""
+        return int.from_bytes(self.mem.load_bytes(self.base, self.count * self.size), "little")
 
 
 def _signed(value: int, size: int) -> int:
@@ -120,16 +126,12 @@ class TextWord(Word):
     def __get__(self, view: View | None, owner: type[View]) -> TextWord | str:
         if view is None:
             return self
-        start = view.base + self.offset
-        words = (view.mem.load(start + at, 8) for at in range(0, self.count, 8))
-        raw = b"".join(word.to_bytes(8, "little") for word in words)
+        raw = view.mem.load_bytes(view.base + self.offset, self.count)
         return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
 
     def __set__(self, view: View, value: str) -> None:  # type: ignore[override]
-        raw = value.encode()[: self.count - 1].ljust(self.count, b"\0")
-        start = view.base + self.offset
-        for at in range(0, self.count, 8):
-            view.mem.store(start + at, 8, int.from_bytes(raw[at : at + 8], "little"))
+        raw = value.encode()[: self.count - 1] + b"\0"  # what stands behind it from before is no text any more
+        view.mem.store_bytes(view.base + self.offset, raw)
 
 
 def u8(writer: str, doc: str) -> Word:

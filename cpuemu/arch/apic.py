@@ -27,6 +27,11 @@ from cpuemu.layout import Counter, Cpu, CpuState, Header, Latency, Machine, Mach
 FRAME = struct.Struct("<BxHHHQ")
 """vector, source, generation of the source, generation of the target, ticket: 16 bytes."""
 
+MORE, LAST = int(zmq.SNDMORE | zmq.NOBLOCK), int(zmq.NOBLOCK)
+READABLE = int(zmq.POLLIN)
+"""As plain numbers: an operation on pyzmq's enumerations costs more than the whole frame."""
+VECTORS = tuple(Vector(number) for number in range(Vector.NR))
+
 RETRY_MS = 1
 """How long the side that did not connect waits before it tries to send again."""
 
@@ -109,8 +114,8 @@ class Apic:
         peer = routing_id(cpu, generation)
         while True:
             try:
-                self.socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
-                self.socket.send(frame, zmq.NOBLOCK)
+                self.socket.send(peer, MORE)
+                self.socket.send(frame, LAST)
                 return
             except zmq.ZMQError as error:
                 if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
@@ -148,24 +153,32 @@ class Apic:
 
     def arrived(self) -> bool:
         """Whether ZeroMQ has a frame.  Its descriptor is edge-triggered: this is asked before every sleep."""
-        return bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(self.socket.getsockopt(zmq.EVENTS) & READABLE)  # type: ignore[operator]
 
     def collect(self) -> None:
-        """Take in every frame that has arrived.  A frame to or from an earlier life is dropped and counted."""
-        socket = self.socket
-        while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            socket.recv(zmq.NOBLOCK)
-            vector, source, _, life, ticket = FRAME.unpack(socket.recv(zmq.NOBLOCK))
+        """Take in the frames that have arrived, until that of every raised interrupt is in hand.
+
+        A frame to or from an earlier life is dropped and counted.
+        """
+        assert self.core is not None
+        socket, in_hand = self.socket, self.in_hand
+        while self.arrived():
+            socket.recv(LAST)
+            vector, source, _, life, ticket = FRAME.unpack(socket.recv(LAST))
             if life != self.generation & 0xFFFF:
                 self._stale()
                 continue
-            self.in_hand[ticket] = (vector, source)
-        self.machine.cpus[self.who].in_hand = len(self.in_hand)
+            in_hand[ticket] = (vector, source)
+            if all(raised in in_hand for raised in self.core.raised()):
+                break  # the rest is for the next look: to ask once more costs more than a whole frame
+        self.machine.cpus[self.who].in_hand = len(in_hand)
 
     def deliverable(self) -> list[int]:
         """Tickets in hand whose pending word names them, lowest first: the gate decides among these."""
-        pending = self.machine.cpus[self.who].pending
-        named = {pending[vector] >> 16 for vector in range(Vector.NR)}
+        if not self.in_hand:
+            return []
+        assert self.core is not None
+        named = set(self.core.raised())
         ready = [ticket for ticket in self.in_hand if ticket in named]
         if len(ready) < len(self.in_hand):
             self._drop_orphans(named)
@@ -182,7 +195,7 @@ class Apic:
         if self.core is not None and vector != Vector.PLATFORM:
             self.core.count(Counter.IPI_TAKEN)
             self.core.latency(Latency.IPI, max(0, now() - raised))
-        return Vector(vector), source
+        return VECTORS[vector], source
 
     def _drop_orphans(self, named: set[int]) -> None:
         # A frame is sent after its word was set, and the word is cleared only by taking it: no word, no life.

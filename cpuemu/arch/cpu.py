@@ -17,6 +17,7 @@ import select
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import CodeType, FrameType
 from typing import Any
 
 from greenlet import greenlet
@@ -147,7 +148,8 @@ class Cpu:
         if self.off():
             raise PowerOff
         if not self.me.irqs_off and not self.me.hardirq:
-            self.take_interrupts()
+            if self.core.raised() or self.apic.in_hand:
+                self.take_interrupts()
             if self.me.timer_ns and self.me.timer_ns <= self.now():
                 self.traps.timer(self)
             if self.me.need_resched:
@@ -186,6 +188,8 @@ class Cpu:
         Interrupts are taken meanwhile unless they are off.  A machine that ends raises PowerOff.
         """
         self.point(why, word, Kind.READ)
+        if self.ram.holds(word, op, value):
+            return  # nobody needs to see a wait that is none
         task = self.me.current
         terms = (Term(word, op, value), *others)
         self.set_wait(self.machine.tasks[task], terms, why, busy=True, deadline_ns=deadline_ns)
@@ -197,8 +201,9 @@ class Cpu:
         """Write a task's wait record: data in RAM, the edge of the wait-for graph."""
         if len(terms) > layout.WAIT_TERMS:
             raise AssertionError(f"{len(terms)} terms in a wait, at most {layout.WAIT_TERMS}")
+        words, ops, values = task.word, task.op, task.value
         for number, term in enumerate(terms):
-            task.word[number], task.op[number], task.value[number] = term.word, term.op, term.value
+            words[number], ops[number], values[number] = term.word, term.op, term.value
         task.why, task.busy, task.deadline_ns, task.wait_ns = why, busy, deadline_ns, self.now()
         task.stack = self.backtrace()
         self.ram.xchg(task.addr(Task.nterms), len(terms))  # last, with a full barrier: now it can be woken
@@ -210,12 +215,12 @@ class Cpu:
     def backtrace(self) -> str:
         """The emulated kernel's functions on this stack, newest first, with their lines."""
         frames: list[str] = []
-        frame = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)
         while frame is not None and len(frames) < 14:
-            module = frame.f_globals.get("__name__", "")
-            if module.startswith(("cpuemu.kernel", "cpuemu.policies")):
-                frames.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
-            frame = frame.f_back  # type: ignore[assignment]
+            place = _kernel_place(frame)
+            if place:
+                frames.append(place)
+            frame = frame.f_back
         return " < ".join(frames)
 
     # --- sleeping and waking -------------------------------------------------------------------------------
@@ -233,7 +238,9 @@ class Cpu:
             if self.off() or (self.me.need_resched if idle else self.core.terms_hold(task)):
                 return
             if open_ and self.apic.arrived():
-                return
+                self.apic.collect()
+                if self.apic.in_hand:
+                    return
             timeout = self._timeout_ms(task, open_)
             if timeout == 0:
                 return
@@ -286,6 +293,21 @@ class Cpu:
             for task, stack in list(self.stacks.items()):
                 if stack.dead:
                     del self.stacks[task]
+
+
+def _kernel_place(frame: FrameType) -> str:
+    """Function and line of an emulated kernel's frame, empty for any other; worked out once for each place."""
+    code = frame.f_code
+    key = id(code), frame.f_lasti  # a code object's own hash goes over all of its code
+    known = _places.get(key)
+    if known is None:
+        kernel = frame.f_globals.get("__name__", "").startswith(("cpuemu.kernel", "cpuemu.policies"))
+        known = _places[key] = code, f"{code.co_name}:{frame.f_lineno}" if kernel else ""
+    return known[1]
+
+
+_places: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""Holding the code object keeps its identity its own."""
 
 
 def state_word(machine: Machine) -> Address:

@@ -79,6 +79,17 @@ cdef class Core:
         self.c.me.point_word = address
         return point_events(&self.c)
 
+    def raised(self):
+        """Tickets that this CPU's pending words name: interrupts raised and not taken."""
+        cdef int vector
+        cdef uint64_t word
+        cdef list tickets = []
+        for vector in range(<int>VECTOR_NR):
+            word = em_load(&self.c.me.pending[vector], 8)
+            if word:
+                tickets.append(word >> 16)
+        return tickets
+
     def looked(self):
         """The frames of what is pending were looked for: a batch need not end for them again for 100 us."""
         cdef int vector

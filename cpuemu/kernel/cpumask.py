@@ -26,7 +26,8 @@ def nr_cpu_ids(cpu: Cpu) -> int:
 
 def cpumask_check(cpu: Cpu, number: int) -> int:
     """Warn of a CPU number beyond the possible ones: a caller's bug (include/linux/cpumask.h)."""
-    WARN_ON_ONCE(cpu, not 0 <= number < nr_cpu_ids(cpu), oracles.CPUMASK_CHECK, f"cpu {number} >= nr_cpumask_bits")
+    if not 0 <= number < nr_cpu_ids(cpu):
+        WARN_ON_ONCE(cpu, True, oracles.CPUMASK_CHECK, f"cpu {number} >= nr_cpumask_bits")
     return number
 
 
@@ -87,7 +88,7 @@ def for_each_online_cpu(cpu: Cpu) -> Iterator[int]:
 
 def bits_of(words: Words) -> int:
     """An array word that is a mask, as an integer."""
-    return sum(word << 64 * index for index, word in enumerate(words))
+    return words.whole()
 
 
 def store_bits(words: Words, bits: int) -> None:

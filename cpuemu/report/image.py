@@ -69,6 +69,16 @@ class BufferMemory:
             raise IndexError(f"RAM+{offset:#x} is outside of the image")
         _FORMATS[size].pack_into(self.view, offset, value & (1 << size * 8) - 1)
 
+    def load_bytes(self, offset: int, size: int) -> bytes:
+        if not 0 <= offset <= self.size - size:
+            raise IndexError(f"RAM+{offset:#x} is outside of the image")
+        return bytes(self.view[offset : offset + size])
+
+    def store_bytes(self, offset: int, data: bytes) -> None:
+        if not 0 <= offset <= self.size - len(data):
+            raise IndexError(f"RAM+{offset:#x} is outside of the image")
+        self.view[offset : offset + len(data)] = data
+
 
 @dataclass
 class Image:
