@@ -11,7 +11,7 @@ from typing import Any
 
 from cpuemu.arch.cpu import Cpu
 from cpuemu.cli.main import main
-from cpuemu.kernel import cpu_hotplug, page_alloc, smp, stop_machine, user_mode
+from cpuemu.kernel import cpu_hotplug, page_alloc, page_lists, smp, stop_machine, user_mode
 
 
 def no_drain_of_the_dead() -> None:
@@ -21,7 +21,7 @@ def no_drain_of_the_dead() -> None:
 
 def a_block_is_lost() -> None:
     """A free of a higher order that never reaches the free lists."""
-    page_alloc.free_one_page = lambda *arguments: None
+    page_lists.free_one_page = lambda *arguments: None
 
 
 def freed_twice() -> None:

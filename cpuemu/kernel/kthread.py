@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.kernel.fork import new_kthread
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
-from cpuemu.kernel.page_alloc import GFP_KERNEL, NO_PAGE, alloc_pages, free_pages, kswapd_thread
+from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, kswapd_thread
+from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import wait_event, wake
 from cpuemu.layout import LOCK_KTHREAD, Kthread, MigrateType, Op, SchedClass, Task, TaskState
 from cpuemu.sites import site

@@ -2,7 +2,7 @@
 
 Invariant:     at most one victim at a time that has not ended: while one is about to, nobody else is chosen.
 Writers:       TIF_MEMDIE by the killer, atomically.
-Steps:         oom_lock.
+Steps:         the tick that a killer sleeps; oom_lock is the caller's.
 Not modelled:  children, cgroups, mempolicy constraints.
 """
 
@@ -14,12 +14,16 @@ from cpuemu.events import Event
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
 from cpuemu.kernel.oom_moment import victim_chosen
-from cpuemu.kernel.sched import try_to_wake_up
+from cpuemu.kernel.sched import try_to_wake_up, wait_event
 from cpuemu.layout import Program, Task, TaskFlag, TaskState
+from cpuemu.sites import site
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
 
+P_KILLED = site("out_of_memory:schedule_timeout")
+
+TICK_NS = 4_000_000
 USER_PROGRAMS = (Program.REPLAY, Program.STORM, Program.PYTHON)
 
 
@@ -50,3 +54,5 @@ def out_of_memory(cpu: Cpu) -> None:
     cpu.ram.set_bits(chosen.addr(Task.flags), TaskFlag.MEMDIE)
     if chosen.flags & TaskFlag.USER_WAIT:
         try_to_wake_up(cpu, chosen.index)
+    if not cpu.current.flags & TaskFlag.MEMDIE:
+        wait_event(cpu, P_KILLED, deadline_ns=cpu.now() + TICK_NS)  # the victim goes first

@@ -21,7 +21,8 @@ from cpuemu.kernel.call_functions import NOP
 from cpuemu.kernel.cpumask import cpu_active, cpu_online
 from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable, preempt_disable, preempt_enable
 from cpuemu.kernel.kthread import FUNCTIONS
-from cpuemu.kernel.page_alloc import GFP_KERNEL, NO_PAGE, alloc_pages, free_pages
+from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
+from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import cpu_idle, schedule_away, select_task_rq, try_to_wake_up
 from cpuemu.kernel.sched_migrate import do_exit, end_user_wait, leave_for, sched_setaffinity, user_wait
 from cpuemu.kernel.smp import smp_call_function_single

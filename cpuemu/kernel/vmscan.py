@@ -5,13 +5,14 @@ Writers:       the list by the holder of the zone's lru_lock.
 Steps:         one before lru_lock.
 Not modelled:  anonymous pages and swap, the active list, references: every file page scanned is clean and goes.
 
-Reclaim takes pages off the list and returns them; page_alloc frees them.
+Called by direct reclaim (page_alloc) and by kswapd.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cpuemu.kernel.page_lists import free_pages
 from cpuemu.kernel.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
 from cpuemu.layout import Counter, lru_lock
 from cpuemu.sites import site
@@ -25,31 +26,33 @@ SWAP_CLUSTER_MAX = 32
 DEF_PRIORITY = 12
 
 
-def shrink_zone(cpu: Cpu, zone: int, priority: int, wanted: int) -> list[int]:
-    """Isolate up to ``wanted`` pages of this zone's inactive file list, as many as the priority allows."""
+def shrink_zone(cpu: Cpu, zone: int, priority: int, wanted: int) -> int:
+    """Reclaim up to ``wanted`` pages of this zone's inactive file list, as many as the priority allows."""
     scan = max(0, cpu.machine.zones[zone].nr_file) >> priority
-    pages: list[int] = []
-    while scan > 0 and len(pages) < wanted:
+    reclaimed = 0
+    while scan > 0 and reclaimed < wanted:
         flags = spin_lock_irqsave(cpu, lru_lock(zone), P_LRU_LOCK)
         isolated = cpu.core.lru_isolate(zone, min(SWAP_CLUSTER_MAX, scan))
         spin_unlock_irqrestore(cpu, lru_lock(zone), flags)
         if not isolated:
             break
-        pages += isolated
+        for pfn in isolated:
+            free_pages(cpu, pfn, 0, cold=True)
+        reclaimed += len(isolated)
         scan -= len(isolated)
-    return pages
+    return reclaimed
 
 
-def try_to_free_pages(cpu: Cpu, classzone: int) -> list[int]:
-    """Direct reclaim: from priority 12 down until SWAP_CLUSTER_MAX pages are found; all zones each time."""
-    pages: list[int] = []
+def try_to_free_pages(cpu: Cpu, classzone: int) -> int:
+    """Direct reclaim: from priority 12 down until SWAP_CLUSTER_MAX pages are freed; all zones each time."""
+    reclaimed = 0
     for priority in range(DEF_PRIORITY, -1, -1):
         for zone in range(classzone, -1, -1):
-            pages += shrink_zone(cpu, zone, priority, SWAP_CLUSTER_MAX)
-        if len(pages) >= SWAP_CLUSTER_MAX:
+            reclaimed += shrink_zone(cpu, zone, priority, SWAP_CLUSTER_MAX)
+        if reclaimed >= SWAP_CLUSTER_MAX:
             break
-    cpu.core.count(Counter.RECLAIMED, len(pages))
-    return pages
+    cpu.core.count(Counter.RECLAIMED, reclaimed)
+    return reclaimed
 
 
 def add_to_page_cache_lru(cpu: Cpu, pfn: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, NOP
-from cpuemu.kernel.page_alloc import drain_local_pages
+from cpuemu.kernel.page_lists import drain_local_pages
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES
 from cpuemu.kernel.cpumask import cpumask_clear_cpu, cpumask_copy, cpumask_set_cpu, for_each_online_cpu
-from cpuemu.kernel.page_alloc import drain_all_pages, pcp_has_pages
+from cpuemu.kernel.page_alloc import drain_all_pages
+from cpuemu.kernel.page_lists import pcp_has_pages
 from cpuemu.kernel.smp import on_each_cpu_mask
 from cpuemu.layout import Mask
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
-from cpuemu.kernel.page_alloc import drain_local_pages
+from cpuemu.kernel.page_lists import drain_local_pages
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu

@@ -18,8 +18,9 @@ from cpuemu.kernel.fork import new_kthread
 from cpuemu.kernel.kthread import kthread_function
 from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
-from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, drain_from_reclaim, free_pages
+from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, drain_from_reclaim
 from cpuemu.kernel.page_audit import audit
+from cpuemu.kernel.page_lists import free_pages
 from cpuemu.kernel.sched import CpuOffline, wait_event, wake_up_new_task
 from cpuemu.kernel.smpboot import smp_prepare_cpus
 from cpuemu.layout import (
