@@ -47,7 +47,7 @@ MAX_PAGES = 1 << 23
 WAIT_TERMS = 4
 HELD_PAGES = 1024
 """Pages that one workload task can hold (replayed pages are held by slots instead)."""
-USER_WORDS = 8
+USER_WORDS = 10
 NR_FINDINGS = 64
 NR_SITES = 512
 NOBODY = 0xFFFF_FFFF

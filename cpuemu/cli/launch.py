@@ -52,6 +52,9 @@ option = click.option
 @option("--until-done", is_flag=True, default=None, help="Stop when all tasks have ended: the default; with --seconds, "
         "whichever comes first.")
 @option("--tasks", type=int, metavar="N", help="Tasks of a storm or of pressure.  [2 a CPU; 4 a CPU]")
+@option("--no-migration", is_flag=True, default=None, help="Tasks of a storm or of pressure stay on their CPU.")
+@option("--busy-cpus", type=int, metavar="N", help="Tasks of a storm or of pressure begin on all CPUs and soon gather "
+        "on the first N: the others idle, with what is left on their page lists.")
 @option("--pace", metavar="PACE", help="Speed of a replay: max, real, or a multiple as 2x.  [max]")
 @option("--window", type=int, metavar="LINES", help="How far a CPU's replay may run ahead of the slowest.  [4096]")
 @option("--trace", type=click.Choice(["ring", "all"]), help="Keep the last events in rings, or all of them in files.  "

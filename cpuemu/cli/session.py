@@ -78,7 +78,8 @@ def _prepare(config: LaunchConfig) -> Prepared:
     _check_names(config)
     check_file_limit(config.cpus)
     operations = 0 if config.seconds is not None and not config.until_done else None  # of a storm: until stopped
-    workload = load(config.workload, Request(config.cpus, config.tasks, operations, config.window))
+    workload = load(config.workload, Request(config.cpus, config.tasks, operations, config.window,
+                                            config.no_migration, config.busy_cpus))
     if not workload.tasks and config.seconds is None:
         config.seconds = IDLE_SECONDS
     if config.hotplug == "recorded" and not workload.streams:

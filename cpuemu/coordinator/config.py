@@ -24,6 +24,8 @@ class LaunchConfig:
     seconds: float | None = None
     until_done: bool = False
     tasks: int | None = None
+    no_migration: bool = False
+    busy_cpus: int | None = None
     window: int | None = None
     pace: str = "max"
     trace: str = "ring"
@@ -39,12 +41,13 @@ class LaunchConfig:
         """The command line that runs this again."""
         words = ["cpuemu launch", f"--cpus {self.cpus}", f"--workload {self.workload}", f"--seed {self.seed}"]
         default = LaunchConfig()
-        for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "window",
-                     "pace", "trace"):
+        for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "busy_cpus",
+                     "window", "pace", "trace"):
             value = getattr(self, name)
             if value is not None and value != getattr(default, name):
-                words.append(f"--{name} {value}")
-        words += [f"--{name.replace('_', '-')}" for name in ("until_done", "checked") if getattr(self, name)]
+                words.append(f"--{name.replace('_', '-')} {value}")
+        flags = ("until_done", "no_migration", "checked")
+        words += [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
         if self.memory_bytes:
             words.append(f"--memory {self.memory_bytes >> 10}K")
         if run_dir and self.run_dir:

@@ -9,6 +9,8 @@ cdef enum:
     UNMOVABLE_SHARE = 5
     RECLAIMABLE_SHARE = 6
     MOVES = 7
+    GATHER_AFTER = 8
+    GATHER_ON = 9
 
 cdef uint32_t USER_GFP = GFP_WAIT | GFP_IO | GFP_FS
 
@@ -32,6 +34,11 @@ cdef inline uint32_t random_type(em_task *task, uint64_t r) noexcept nogil:
     return MIGRATETYPE_MOVABLE
 
 
+cdef inline uint64_t cpus_of(core_t *c, em_task *task) noexcept nogil:
+    # The first so many CPUs are this task's: all of them, until it has gathered.
+    return task.user[GATHER_ON] if task.user[GATHER_ON] and task.position >= task.user[GATHER_AFTER] else c.nr_cpus
+
+
 cdef int storm_step(core_t *c, uint32_t number, em_task *task) except -2:
     cdef uint64_t r = next_random(task)
     cdef int64_t target = <int64_t>task.user[TARGET]
@@ -40,8 +47,10 @@ cdef int storm_step(core_t *c, uint32_t number, em_task *task) except -2:
         return EXIT_DONE
     if target > task.held_limit:
         target = task.held_limit
+    if task.user[GATHER_ON] and task.position == task.user[GATHER_AFTER]:
+        return ask_kernel(task, OPKIND_YIELD, 0, 0, 0, 0, <uint32_t>((r >> 10) % task.user[GATHER_ON]))
     if task.user[MOVES] and next_random(task) % 1000000 < task.user[MOVES]:
-        return ask_kernel(task, OPKIND_YIELD, 0, 0, 0, 0, <uint32_t>((r >> 10) % c.nr_cpus))
+        return ask_kernel(task, OPKIND_YIELD, 0, 0, 0, 0, <uint32_t>((r >> 10) % cpus_of(c, task)))
     # A random walk that leans back towards the target: of 1024 draws, 512 + the distance allocate.
     lean = 512 + (target - <int64_t>task.held) * 512 // (target + 1)
     if task.held == 0 or (task.held < task.held_limit and <int64_t>(r & 1023) < (lean if lean > 64 else 64)):

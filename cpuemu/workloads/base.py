@@ -133,3 +133,7 @@ class Request:
     tasks: int | None = None
     operations: int | None = None
     window: int | None = None
+    no_migration: bool = False
+    """Tasks of a storm or of pressure stay on their CPU."""
+    busy_cpus: int | None = None
+    """After a while all tasks of a storm or of pressure work on the first so many CPUs; the others idle."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from cpuemu.kernel.mmzone import ZoneSpec
 from cpuemu.layout import Program
 from cpuemu.workloads.base import InputError, Request, TaskPlan, Workload
+from cpuemu.workloads.storm import moving
 
 TASKS_A_CPU = 4
 OPERATIONS = 10_000
@@ -22,8 +23,10 @@ SUPPLY = 0.93
 """Pages free at power-on, of what the tasks want: below 1, so that reclaim has work for ever."""
 CACHE = 0.15
 """Share of the supply that is page cache."""
-USER = (BLOCKS, 100, 4, 200, 60, 150, 50, 50)
+USER = (BLOCKS, 100, 4, 200, 60, 150, 50)
 """As storm.py names them: a fifth of the frees is given away, six allocations in a hundred are page cache."""
+MOVES = 50
+"""Of a million operations, how many make the task prefer another CPU."""
 
 
 def pressure_workload(rest: str, request: Request) -> Workload:
@@ -34,7 +37,8 @@ def pressure_workload(rest: str, request: Request) -> Workload:
             raise InputError(f"--workload pressure:{rest}: expected a number of operations a task, as in pressure:4000")
         operations = int(rest)
     count = request.tasks if request.tasks is not None else TASKS_A_CPU * request.cpus
-    tasks = [TaskPlan(f"pressure/{number}", Program.STORM, number % request.cpus, operations, user=USER)
+    tasks = [TaskPlan(f"pressure/{number}", Program.STORM, number % request.cpus, operations,
+                      user=(*USER, *moving(request, MOVES, operations)))
              for number in range(count)]
     return Workload("pressure", tasks, slots=1024, working_set=int(count * BLOCKS * PAGES_A_BLOCK))
 
