@@ -358,7 +358,7 @@ class Cpu(View, align=64):
 
     generation = u32("coordinator", "lives of this CPU; 0 before the first")
     state = u32("coordinator; STARTING to RUNNING the CPU", "CpuState")
-    pid = u32("the CPU's process", "host process")
+    pid = u32("the zygote; the CPU's process", "host process")
     sleeping = u32("the CPU", "1 while it sleeps in its poll: who changes a word it waits for rings")
     current = u32("the CPU (scheduler)", "task that runs")
     need_resched = u32("any CPU", "TIF_NEED_RESCHED of the current task")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cpuemu.arch.ram import RamFile, open_ram
+from cpuemu.coordinator.host_time import process_state
 from cpuemu.layout import MachineState
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +119,11 @@ class Launched:
 
     def end(self, seconds: float = 30.0) -> tuple[int, dict[str, Any]]:
         """Wait for the command; its exit code and what --json printed."""
-        self.output, self.errors = self.process.communicate(timeout=seconds)
+        try:
+            self.output, self.errors = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            left = [f"{pid} {title} ({process_state(pid)})" for pid, title in self.tree()]
+            raise AssertionError(f"the launcher does not end within {seconds} s; {left} run\n{self.log}") from None
         print(self.output, self.errors, self.log, sep="\n")  # pytest shows it when the test fails
         return self.process.returncode, json.loads(self.output) if self.json and self.output else {}
 

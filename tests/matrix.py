@@ -8,3 +8,5 @@ CPUS = tuple(int(number) for number in os.environ.get("CPUEMU_TEST_CPUS", "1,2,8
 PREEMPT = os.environ.get("CPUEMU_TEST_PREEMPT", "none")
 LAUNCHES = int(os.environ.get("CPUEMU_TEST_LAUNCHES", "6"))
 """Of the search for false alarms."""
+DEATHS = int(os.environ.get("CPUEMU_TEST_DEATHS", "1000"))
+"""Of the slow test that kills at random moments."""

@@ -11,3 +11,8 @@ def behaves(code: int, said: dict[str, Any]) -> bool:
     if said["verdict"] == "known-defect":
         return code == 1 and bool(findings) and all(each["known"] for each in findings)
     return (code, said["verdict"], findings) == (0, "ok", [])
+
+
+def found_only_a_death(said: dict[str, Any]) -> bool:
+    """Whether a machine that somebody was killed in shows nothing else, but for what its release really does."""
+    return said["verdict"] != "ok" and all(each["known"] or each["rule"] == "owner-died" for each in said["findings"])

@@ -123,7 +123,7 @@ def _power_on(prepared: Prepared) -> Verdict:
 
     def orders(socket_dir: str) -> Orders:
         return Orders(str(run_dir.place), socket_dir, config.profile, config.policy, workload.python_path,
-                      config.hotplug or "none", config.seed, config.seconds)
+                      config.hotplug or "none", config.seed, config.seconds, config)
 
     try:
         image = _machine(prepared, run_dir)

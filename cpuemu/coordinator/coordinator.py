@@ -19,19 +19,21 @@ from typing import Any
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.ram import open_ram
+from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.hands import PLATFORM_GENERATION, Hands
-from cpuemu.coordinator.host_time import process_state
+from cpuemu.coordinator.host_time import process_state, zombie_status
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
+from cpuemu.coordinator.last_seen import cpu_last_seen, machine_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
 from cpuemu.coordinator.processes import gone, kill, start, status_text
+from cpuemu.coordinator.verdict import judge, save
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
 from cpuemu.core import bucket, now
 from cpuemu.kernel.hung_task import explain
 from cpuemu.layout import Counter, CpuState, Latency, MachineState, TaskFlag, TaskState, first_workload_task
-from cpuemu.sites import site_name
 
 LOOK_MS = 100
 QUIET_LIMIT_S = 30.0
@@ -55,6 +57,7 @@ class Orders:
     hotplug: str
     seed: int
     seconds: float | None
+    config: LaunchConfig
 
 
 class Over(Exception):
@@ -66,10 +69,14 @@ class Over(Exception):
 
 
 def coordinator(orders: Orders, events: Sequence[Event], launcher: socket.socket, launcher_pid: int) -> None:
-    """The process's main function: runs the machine, sends the outcome to the launcher."""
-    outcome = Coordinator(orders, events, launcher, launcher_pid).run()
-    with contextlib.suppress(OSError):  # the launcher may be gone: nobody is left to be told
-        send(launcher, {"outcome": asdict(outcome)})
+    """The process's main function: runs the machine, sends the outcome to the launcher, who judges it."""
+    machine = Coordinator(orders, events, launcher, launcher_pid)
+    outcome = machine.run()
+    with contextlib.suppress(OSError):
+        if outcome.kind == "launcher-died":  # nobody is left to be told: the run directory has the verdict all the same
+            save(Path(orders.run_dir), judge(machine.machine, machine.image.mapping, orders.config, outcome))
+        else:
+            send(launcher, {"outcome": asdict(outcome)})
     sys.stderr.flush()
 
 
@@ -292,9 +299,9 @@ class Coordinator:
                 else:
                     self.stop = "interrupted"
             elif descriptor == self.launcher_fd:
-                raise Over(Outcome("launcher-died", "launcher", "the launcher died"))
+                raise Over(self._gone("launcher"))
             elif descriptor == self.zygote_fd:
-                raise Over(Outcome("zygote-died", "zygote", "the zygote died"))
+                raise Over(self._gone("zygote"))
         if self.header.state == MachineState.FAILED:
             raise Over(self._failure())
         self._look()
@@ -318,13 +325,17 @@ class Coordinator:
     def _look_for_the_dead(self) -> None:
         """What a stopped zygote does not tell: a CPU that ended, and was not to."""
         for cpu, generation in self.hands.alive.items():
-            words = self.machine.cpus[cpu]
-            if process_state(words.pid) == "Z" and words.state != CpuState.GONE and cpu not in self.hands.leaving:
-                raise Over(self._died(cpu, generation, "the stopped zygote does not say how"))
+            status = zombie_status(self.machine.cpus[cpu].pid)
+            if status is not None and not self._in_order(cpu, status):
+                raise Over(self._died(cpu, generation, status_text(status)))
+
+    def _in_order(self, cpu: int, status: int) -> bool:
+        """Whether a CPU's process was told to end as it did."""
+        return status == 0 and (self.machine.cpus[cpu].state == CpuState.GONE or cpu in self.hands.leaving)
 
     def _zygote_says(self, message: dict[str, Any] | None) -> None:
         if message is None:
-            raise Over(Outcome("zygote-died", "zygote", "the zygote closed its channel"))
+            raise Over(self._gone("zygote"))
         if "ready" in message:
             self.zygote_ready = True
             return
@@ -333,28 +344,23 @@ class Coordinator:
         cpu, generation, _, status = message["exit"]
         if self.hands.alive.get(cpu) == generation:
             del self.hands.alive[cpu]
-        words = self.machine.cpus[cpu]
-        words.exit_status = status
-        if status == 0 and (words.state == CpuState.GONE or cpu in self.hands.leaving):
+        self.machine.cpus[cpu].exit_status = status
+        if self._in_order(cpu, status):
             return
         if status == FAILED_STATUS and self.header.state == MachineState.FAILED:
             return
         outcome = self._died(cpu, generation, status_text(status))
         raise Over(self._failure() if self.header.last_words or status == DEFECT_STATUS else outcome)
 
+    def _gone(self, who: str) -> Outcome:
+        return Outcome(f"{who}-died", who, f"the {who} died while {machine_last_seen(self.machine)}")
+
     def _died(self, cpu: int, generation: int, how: str) -> Outcome:
         """Mark it in RAM: whoever waits for what it held finds a dead owner."""
         words = self.machine.cpus[cpu]
         words.state = CpuState.DEAD
         self.header.dead_cpu = cpu + 1
-        held = [lock.name for lock in self.machine.locks if lock.word and (lock.word & 0xFFFF) == cpu + 1
-                and lock.index > 7]
-        place = site_name(self.machine, words.point_site)
-        detail = f"cpu {cpu} gen {generation} ({how}) died at {place}"
-        if words.user:
-            detail += " in user mode"
-        if held:
-            detail += f" holding {', '.join(held)}"
+        detail = f"cpu {cpu} gen {generation} ({how}) died at {cpu_last_seen(self.machine, cpu)}"
         return Outcome("cpu-died", f"cpu {cpu}", detail)
 
     def _failure(self) -> Outcome:

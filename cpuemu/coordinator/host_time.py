@@ -10,6 +10,7 @@ period is then taken from everybody.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,12 @@ def process_state(pid: int) -> str:
 def _state(text: str) -> str:
     after = text.rpartition(")")[2].split()
     return after[0] if after else ""
+
+
+def zombie_status(pid: int) -> int | None:
+    """How a process ended that nobody has reaped yet (negative: the signal that killed it); None: it is none such."""
+    text = _read(f"/proc/{pid}/stat")
+    return os.waitstatus_to_exitcode(int(text.split()[-1])) if _state(text) == "Z" else None
 
 
 def run_times(pid: int) -> tuple[int, int]:

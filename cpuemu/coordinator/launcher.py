@@ -20,11 +20,12 @@ from cpuemu.arch.ram import RamFile
 from cpuemu.coordinator.coordinator import Orders, coordinator
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug_plan import Event
+from cpuemu.coordinator.last_seen import cpu_last_seen, machine_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
 from cpuemu.coordinator.processes import adopt_orphans, children, exit_status, kill, start, status_text
 from cpuemu.coordinator.zygote import receive, send
-from cpuemu.layout import LINE_END, Counter, MachineState, Mask
+from cpuemu.layout import LINE_END, Counter, Machine, MachineState, Mask
 
 LOOK_MS = 200
 REAP_LIMIT_S = 2.0
@@ -122,10 +123,12 @@ class _Watch:
                         return outcome
                     poller.unregister(self.channel)
                 if pidfd in ready:
-                    return _death(pidfd, self.image.machine.header.dead_cpu)
+                    return _death(pidfd, self.image.machine)
                 if self._orphans():
                     kill(self.pid)
-                    return Outcome("zygote-died", "zygote", "the zygote died, and the coordinator did not act")
+                    where = machine_last_seen(self.image.machine)
+                    return Outcome("zygote-died", "zygote",
+                                   f"the zygote died while {where}, and the coordinator did not act")
                 if len(self.interrupted) > self.told and self._interrupt():
                     return Outcome("interrupted", "launcher", "interrupted twice: the machine was switched off hard")
                 self.show(progress_of(self.image, time.monotonic() - self.started, self._note()))
@@ -162,13 +165,16 @@ class _Watch:
         return "stopping, once more Ctrl-C to switch off hard" if self.told else ""
 
 
-def _death(pidfd: int, dead_cpu: int) -> Outcome:
+def _death(pidfd: int, machine: Machine) -> Outcome:
     status = exit_status(pidfd)
-    if dead_cpu:
-        return Outcome("cpu-died", f"cpu {dead_cpu - 1}", f"cpu {dead_cpu - 1} died, and the coordinator did not act")
+    if machine.header.dead_cpu:
+        cpu = machine.header.dead_cpu - 1
+        return Outcome("cpu-died", f"cpu {cpu}",
+                       f"cpu {cpu} died at {cpu_last_seen(machine, cpu)}, and the coordinator did not act")
     if status == DEFECT_STATUS:
         return Outcome("defect", "coordinator", f"the coordinator failed: see {STDERR} in the run directory")
-    return Outcome("coordinator-died", "coordinator", f"the coordinator died ({status_text(status)})")
+    return Outcome("coordinator-died", "coordinator",
+                   f"the coordinator died ({status_text(status)}) while {machine_last_seen(machine)}")
 
 
 def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:

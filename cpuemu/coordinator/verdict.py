@@ -240,4 +240,10 @@ def _quantile(buckets: Sequence[int], total: int, share: float, largest: int) ->
 
 
 def save(run_dir: Path, verdict: Verdict) -> None:
-    (run_dir / "verdict.msgpack").write_bytes(msgpack.packb(verdict.plain()))
+    """Keep it in the run directory: whole, or (OSError, on a full disk) not at all."""
+    path = run_dir / "verdict.msgpack"
+    try:
+        path.write_bytes(msgpack.packb(verdict.plain()))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

@@ -132,6 +132,7 @@ class _Zygote:
             return
         if pid == 0:
             os._exit(self._cpu(cpu, generation, parent))
+        self.machine.cpus[cpu].pid = pid  # not left to the child: it may be killed before it can say so
         pidfd = os.pidfd_open(pid)
         self.children[pidfd] = (pid, cpu, generation)
         self.poller.register(pidfd, select.POLLIN)

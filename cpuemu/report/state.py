@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cpuemu.kernel.hung_task import explain
 from cpuemu.kernel.page_audit import audit
+from cpuemu.kernel.wait_holders import MUTEXES
 from cpuemu.layout import (
     NOBODY,
     NR_FINDINGS,
+    CallFunctionData,
     Cpu,
     CpuState,
+    Csd,
+    Lock,
     MachineState,
     Mask,
     Severity,
@@ -42,7 +46,9 @@ def _summary(image: Image) -> Iterator[str]:
            f"tasks ended{', rings frozen' if header.frozen else ''}")
     if header.dead_cpu:
         yield f"the process of cpu {header.dead_cpu - 1} died"
-    if image.verdict:
+    if not image.verdict:
+        yield "no verdict: the machine runs, or nobody lived to give one"
+    else:
         yield f"verdict {image.verdict.get('verdict')}" + (f" ({who})" if (who := image.verdict.get("who")) else "")
         yield from (f"  {note}" for note in image.verdict.get("notes") or [])
     if image.configuration:
@@ -156,25 +162,70 @@ def _locks(image: Image) -> Iterator[str]:
     yield f"locks held: {len(held) or 'none'}"
     for lock in held:
         waited = ", waited for" if lock.word >> 31 & 1 else ""
-        since = max(0, lock.since_ns - image.machine.header.boot_ns) / 1e9
-        yield (f"  {lock.name}: held by {image.comm(lock.holder - 1)} since {since:.6f}, taken in "
-               f"{image.site(lock.site)}{waited} (word {lock.word:#x})")
+        yield f"  {lock.name or f'lock {lock.index}'}: held by {_owner(image, lock)}{waited} (word {lock.word:#x})"
+    for cpu in image.machine.cpus:
+        if 0 < cpu.lock_wait <= len(image.machine.locks):
+            name = image.machine.locks[cpu.lock_wait - 1].name or f"lock {cpu.lock_wait - 1}"
+            where = image.site(cpu.lock_wait_site)
+            yield f"  {name}: cpu {cpu.index} ({image.comm(cpu.current)}) spins for it in {where}"
+
+
+def _owner(image: Image, lock: Lock) -> str:
+    """Who the word names, and what the owner has written beside it."""
+    owner = (lock.word & 0xFFFF) - 1
+    who = image.comm(owner) if lock.index in MUTEXES else f"cpu {owner} gen {lock.word >> 16 & 0x7FFF}"
+    if not lock.holder:  # between the word and the rest lie a few instructions
+        return f"{who}, just taken"
+    task = "" if lock.index in MUTEXES else f" ({image.comm(lock.holder - 1)})"
+    since = max(0, lock.since_ns - image.machine.header.boot_ns) / 1e9
+    return f"{who}{task} since {since:.6f}, taken in {image.site(lock.site)}"
 
 
 def _calls(image: Image) -> Iterator[str]:
-    machine = image.machine
-    for block in machine.cfds:
-        if block.flags or block.refs:
-            mask = sum(word << 64 * index for index, word in enumerate(block.cpumask))
-            cpus = [cpu for cpu in range(machine.dims.cpus) if mask >> cpu & 1]
-            yield (f"call_function_data of cpu {block.index}: {image.function(block.func)}, refs {block.refs}, "
-                   f"cpumask {ranges(cpus)}, {'locked' if block.flags else 'unlocked'}")
-    for csd in machine.csds:
-        if csd.flags:
-            yield f"csd {csd.index}: {image.function(csd.func)} from cpu {csd.source} to cpu {csd.target}, locked"
+    """call_function.queue in the order in which an interrupt walks it, blocks in use beside it, the single queues."""
+    machine, head = image.machine, image.machine.dims.cpus
+    if not machine.header.boot_ns:
+        return
+    queued, end = _walk(machine.call_function.next, [block.next for block in machine.cfds], head)
+    yield f"call_function.queue: {f'{len(queued)} blocks' if queued else 'empty'}{end}"
+    yield from (f"  {_block(image, machine.cfds[index])}" for index in queued)
+    yield from (f"not on the queue: {_block(image, block)}" for block in machine.cfds
+                if (block.flags or block.refs) and block.index not in queued)
+    following, seen = [csd.next for csd in machine.csds], set[int]()
     for queue in machine.single_queues:
-        if queue.head != NOBODY and machine.header.boot_ns:
-            yield f"call_single_queue of cpu {queue.index}: first csd {queue.head}"
+        csds, end = _walk(queue.head, following, NOBODY)
+        if csds or end:
+            yield f"call_single_queue of cpu {queue.index}: {len(csds)} calls{end}"
+            yield from (f"  {_csd(image, machine.csds[index])}" for index in csds)
+            seen.update(csds)
+    if not seen:
+        yield "call_single_queue: no call on any cpu"
+    yield from (f"not on a queue: {_csd(image, csd)}" for csd in machine.csds if csd.flags and csd.index not in seen)
+
+
+def _walk(first: int, following: Sequence[int], head: int) -> tuple[list[int], str]:
+    """The elements of a list in RAM, and what is wrong with its end: it may be torn, or lead nowhere."""
+    found: list[int] = []
+    while first != head:
+        if not 0 <= first < len(following):
+            return found, f", then {first}, which is no element"
+        if first in found:
+            return found, f", then {first} again"
+        found.append(first)
+        first = following[first]
+    return found, ""
+
+
+def _block(image: Image, block: CallFunctionData) -> str:
+    mask = sum(word << 64 * index for index, word in enumerate(block.cpumask))
+    cpus = [cpu for cpu in range(image.machine.dims.cpus) if mask >> cpu & 1]
+    return (f"call_function_data of cpu {block.index}: {image.function(block.func)}, refs {block.refs}, "
+            f"cpumask {ranges(cpus)}, {'locked' if block.flags else 'unlocked'}")
+
+
+def _csd(image: Image, csd: Csd) -> str:
+    return (f"csd {csd.index}: {image.function(csd.func)} from cpu {csd.source} to cpu {csd.target}, "
+            f"{'locked' if csd.flags else 'unlocked'}")
 
 
 def _hotplug(image: Image) -> Iterator[str]:

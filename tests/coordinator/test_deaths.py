@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 
 import pytest
 
+from cpuemu.coordinator.host_time import process_state
+from cpuemu.layout import Lock
 from cpuemu.report.image import open_image
+from cpuemu.report.state import state_text
 from tests.launched import Launched, is_zombie, wait_for
+from tests.verdicts import found_only_a_death
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -32,13 +37,49 @@ def test_kill_9(launch: Callable[..., Launched], role: str, verdict: str, status
     assert open_image(run.run_dir).machine.header.nr_cpus == 4
 
 
+@pytest.mark.parametrize("name", ["zone->lock/DMA32", "zone->lru_lock/DMA32", "rq->lock/"])
+def test_kill_9_of_a_cpu_that_holds_a_lock(launch: Callable[..., Launched], name: str) -> None:
+    run = launch("--cpus", "4", "--workload", "pressure", "--memory", "24M", "--seconds", "30").running()
+    machine = run.image.machine
+    cpu, lock = wait_for(lambda: _stop_with_lock(run, name), 20, f"a CPU stopped with {name} held")
+    word = lock.word
+    run.kill(f"cpu {cpu}")
+    code, said = run.end(5)
+    assert (said["verdict"], code, said["who"]) == ("cpu-died", 1, f"cpu {cpu}"), (said, run.log)
+    assert f"holding {lock.name}" in said["notes"][0], said
+    assert found_only_a_death(said), said
+    assert lock.word & 0x7FFFFFFF == word & 0x7FFFFFFF, "nobody steals it"
+    text = "\n".join(state_text(open_image(run.run_dir)))
+    assert f"  {lock.name}: held by cpu {cpu} gen {machine.cpus[cpu].generation}" in text
+    assert f"verdict cpu-died (cpu {cpu})" in text
+
+
+def _stop_with_lock(run: Launched, name: str) -> tuple[int, Lock] | None:
+    """Stop a CPU that RAM shows with a lock; when it has given it back meanwhile, let it go on, and None."""
+    for lock in run.image.machine.locks:
+        owner = (lock.word & 0xFFFF) - 1
+        if lock.name.startswith(name) and owner >= 0:
+            run.kill(f"cpu {owner}", signal.SIGSTOP)
+            _wait_until_stopped(run.image.machine.cpus[owner].pid)
+            if (lock.word & 0xFFFF) - 1 == owner:
+                return owner, lock
+            run.kill(f"cpu {owner}", signal.SIGCONT)
+    return None
+
+
+def _wait_until_stopped(pid: int) -> None:
+    wait_for(lambda: process_state(pid) == "T", 2, "it is stopped")
+
+
 def test_kill_9_of_the_launcher(launch: Callable[..., Launched]) -> None:
     run = launch(*STORM).running()
     tree = [pid for pid, _ in run.tree()]
     assert len(tree) >= 3
     run.kill("launcher")
     wait_for(lambda: not any(_alive(pid) for pid in tree), 5, "all are gone")
-    assert open_image(run.run_dir).machine.header.nr_cpus == 4
+    verdict = open_image(run.run_dir).verdict  # the coordinator's: nobody else is left
+    assert (verdict["verdict"], verdict["who"]) == ("host-error", "launcher")
+    assert "the launcher died while the machine was RUNNING" in verdict["notes"][0]
 
 
 def test_kill_9_of_the_launcher_with_a_stopped_coordinator(launch: Callable[..., Launched]) -> None:

@@ -1,4 +1,7 @@
-"""kill -9 of anybody, also while another process is stopped: the end comes within five seconds, the verdict is true."""
+"""kill -9 of anybody at a random moment, also while another process is stopped: the end comes within five seconds.
+
+The verdict names who died and where, the files tell the rest, and no process, socket or name is left.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,104 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cpuemu.layout import CpuState, MachineState
+from cpuemu.report.image import Image, open_image
+from cpuemu.report.records import records
+from cpuemu.report.state import state_text
 from tests.launched import Launched, is_zombie, wait_for
+from tests.matrix import DEATHS
+from tests.verdicts import found_only_a_death
 
 pytestmark = pytest.mark.timeout(60)
 
+END_S = 5.0
 ENDS = {"cpu": ("cpu-died", 1), "zygote": ("host-error", 70), "coordinator": ("host-error", 70)}
 
 
-@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 200))])
+@dataclass
+class Death:
+    """What is killed in one run; ``stopped``: who is stopped by the host at that time."""
+
+    run: Launched
+    role: str
+    victim: int
+    everybody: dict[int, str]
+    stopped: str
+
+    @property
+    def what(self) -> str:
+        return f"{self.role} is killed" + (f", {self.stopped} is stopped" if self.stopped else "")
+
+
+@pytest.mark.parametrize("seed", range(40))
 def test_any_death(launch: Callable[..., Launched], sockets: Path, seed: int) -> None:
-    chance = random.Random(seed)
+    _die(launch, sockets, random.Random(seed), seed, stops=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1000 + DEATHS))
+def test_many_deaths(launch: Callable[..., Launched], sockets: Path, seed: int) -> None:
+    """CPUEMU_TEST_DEATHS of them."""
+    _die(launch, sockets, random.Random(seed), seed, stops=0.5)
+
+
+def _die(launch: Callable[..., Launched], sockets: Path, chance: random.Random, seed: int, stops: float) -> None:
     run = launch("--cpus", "4", "--workload", "storm", "--seconds", "30", "--hotplug", "random:0.02",
-                 "--seed", str(seed), "--memory", chance.choice(["48M", "128M"]),
+                 "--seed", str(seed), "--memory", chance.choice(["24M", "48M", "128M"]),
                  "--offline", chance.choice(["exit", "park"]),
                  "--preempt", chance.choice(["none", "voluntary", "full"]))
-    tree = wait_for(lambda: [pid for pid, title in run.tree() if title.startswith("cpuemu cpu")], 20, "a CPU")
-    time.sleep(chance.uniform(0, 1.2))
-    everybody = {pid: title for pid, title in run.tree() if title.startswith("cpuemu ") and not is_zombie(pid)}
-    everybody[run.process.pid] = "cpuemu launcher"
+    wait_for(lambda: [pid for pid, title in run.tree() if title.startswith("cpuemu cpu")], 20, "a CPU")
+    time.sleep(chance.uniform(0, 0.6))
+    death = _choose(run, chance, stops)
+    print(death.what)
+    killed = time.monotonic()
+    run.signal(death.victim, signal.SIGKILL)
+    code, said = run.end(END_S + 1)
+    wait_for(lambda: all(map(is_zombie, death.everybody)), END_S + 1, f"everybody's end: {death.what}")
+    assert time.monotonic() - killed < END_S, death.what
+    image = open_image(run.run_dir)
+    if death.role != "launcher":
+        assert (said["verdict"], code) == ENDS[death.role.split()[0]], (death.what, said, run.log)
+        assert not list(sockets.iterdir()), death.what
+        _verdict_tells(said, death)
+    elif not death.stopped:  # it cannot say anything, and a stopped coordinator neither
+        _verdict_tells(wait_for(lambda: open_image(run.run_dir).verdict, 2, "the coordinator's verdict"), death)
+    _files_tell(image)
+
+
+def _choose(run: Launched, chance: random.Random, stops: float) -> Death:
+    everybody = {pid: title.removeprefix("cpuemu ").partition(" gen")[0] for pid, title in run.tree()
+                 if title.startswith("cpuemu ") and not is_zombie(pid)}
+    everybody[run.process.pid] = "launcher"
     victim = chance.choice(sorted(everybody))
-    role = everybody[victim].removeprefix("cpuemu ").partition(" gen")[0]
     others = sorted(set(everybody) - {victim, run.process.pid})
-    stopped = chance.choice(others) if others and chance.random() < 0.5 else 0
+    stopped = chance.choice(others) if others and chance.random() < stops else 0
     if stopped:
         run.signal(stopped, signal.SIGSTOP)
-    killed = time.monotonic()
-    run.signal(victim, signal.SIGKILL)
-    what = f"{role} is killed" + (f", {everybody[stopped]} is stopped" if stopped else "")
-    code, said = run.end(6)
-    wait_for(lambda: all(is_zombie(pid) for pid in {*everybody, *tree}), 6, f"everybody's end: {what}")
-    assert time.monotonic() - killed < 5, what
-    if role == "launcher":
-        return  # it cannot say anything; its sockets go with the next launch if the coordinator was stopped too
-    assert (said["verdict"], code) == ENDS[role.split()[0]], (what, said, run.log)
-    assert said["findings"] == [], what
-    assert not list(sockets.iterdir()), what
+    return Death(run, everybody[victim], victim, everybody, everybody[stopped] if stopped else "")
+
+
+def _verdict_tells(said: dict[str, Any], death: Death) -> None:
+    """Who died, where; and nothing that a death is not."""
+    assert found_only_a_death(said) and said["who"] == death.role, (death.what, said)
+    who, where = (death.role, " died at ") if death.role.startswith("cpu") else (
+        f"the {death.role} died", " while the machine was ")
+    assert said["notes"][0].startswith(who) and where in said["notes"][0], (death.what, said)
+
+
+def _files_tell(image: Image) -> None:
+    """Events of every CPU that has run, and the whole state, of a machine that nobody has put in order."""
+    machine = image.machine
+    ran = {cpu.index for cpu in machine.cpus if cpu.state == CpuState.RUNNING}
+    assert ran <= {record.cpu for record in records(image)}, image.problems
+    text = "\n".join(state_text(image))
+    for part in (f"machine {MachineState(machine.header.state).name}, 4 CPUs", "free blocks by order", "on pcp lists",
+                 "locks held: ", "call_function.queue: ", "call_single_queue", "pages: "):
+        assert part in text, (part, text)
+    assert not image.problems

@@ -11,6 +11,7 @@ from cpuemu.events import Event
 from cpuemu.layout import (
     LOCK_CPU_ADD_REMOVE,
     LOCK_CPU_HOTPLUG,
+    NOBODY,
     CpuState,
     Header,
     Lock,
@@ -89,6 +90,41 @@ def test_interrupts_calls_hotplug_findings_and_last_words(run: RunDirectory) -> 
         "  3500+0  ", "(stopped by the host)", "    last words: cpu 3: BadPage: page 7 is on two lists",
     ):
         assert part in text, (part, text)
+
+
+def test_call_queues_as_an_interrupt_walks_them(run: RunDirectory) -> None:
+    machine = run.made.machine
+    for index, mask, following in ((3, 0b110, 1), (1, 0b1000, 4)):
+        block = machine.cfds[index]
+        block.flags, block.func, block.refs, block.next = 1, 1, mask.bit_count(), following
+        block.cpumask[0] = mask
+    machine.cfds[2].flags, machine.cfds[2].func, machine.call_function.next = 1, 1, 3
+    for index, following in ((0, 6), (6, NOBODY)):
+        csd = machine.csds[index]
+        csd.flags, csd.func, csd.source, csd.target, csd.next = 1, 0, 0, 2, following
+    machine.single_queues[2].head = 0
+    text = state(run)
+    assert ("call_function.queue: 2 blocks\n"
+            "  call_function_data of cpu 3: drain_local_pages, refs 2, cpumask 1-2, locked\n"
+            "  call_function_data of cpu 1: drain_local_pages, refs 1, cpumask 3, locked\n"
+            "not on the queue: call_function_data of cpu 2: drain_local_pages, refs 0, cpumask (none), locked\n"
+            "call_single_queue of cpu 2: 2 calls\n"
+            "  csd 0: nop from cpu 0 to cpu 2, locked\n  csd 6: nop") in text
+    machine.cfds[1].next = 3  # torn: it leads back
+    assert "call_function.queue: 2 blocks, then 3 again\n" in state(run)
+
+
+def test_locks_name_their_owner(run: RunDirectory) -> None:
+    made = run.made
+    made.task(71, "storm/1", 1)
+    first, second = made.lock(8, 1, 71), made.lock(10, 2, 71)
+    first.since_ns = T0 + 1_500_000_000
+    second.holder = 0
+    made.cpus[3].lock_wait, made.cpus[3].current = 9, 71
+    text = state(run)
+    assert f"  {first.name}: held by cpu 1 gen 1 (storm/1) since 1.500000, taken in (none) (word 0x10002)\n" in text
+    assert f"  {second.name}: held by cpu 2 gen 1, just taken (word 0x10003)\n" in text
+    assert f"  {first.name}: cpu 3 (storm/1) spins for it in (none)\n" in text
 
 
 def test_lost_pages_of_a_machine_that_was_running(run: RunDirectory) -> None:
