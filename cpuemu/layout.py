@@ -45,10 +45,18 @@ MAX_NR_ZONES = 3
 MAX_PAGES = 1 << 23
 """32 GiB of emulated memory: its mem_map then takes 128 MiB."""
 WAIT_TERMS = 4
+FIRST_ZONE_LOCK = 8
+"""In the region of locks the machine's own come first, then NR_ZONE_LOCKS a zone, then NR_CPU_LOCKS a CPU."""
+NR_ZONE_LOCKS, NR_CPU_LOCKS = 2, 3
 HELD_PAGES = 1024
 """Pages that one workload task can hold (replayed pages are held by slots instead)."""
 USER_WORDS = 10
 NR_FINDINGS = 64
+FINDING_TASKS = 8
+"""Tasks that one finding names."""
+HELD_LOCKS = 8
+"""Spinlocks that a CPU, and mutexes that a task, can hold at once and lockdep knows of."""
+NR_LOCK_CLASSES = 16
 NR_SITES = 512
 NOBODY = 0xFFFF_FFFF
 """No CPU, no task, no page."""
@@ -274,6 +282,13 @@ HISTOGRAM_BUCKETS = 40 * HISTOGRAM_STEPS
 """Log-linear: 16 steps an octave, from 1 ns to 2^40 ns: 6 % wide."""
 
 
+class LockUsage(enum.IntEnum):
+    """How locks of a class have been taken (bits): both together deadlock when the interrupt hits the holder."""
+
+    IN_HARDIRQ = 1
+    HARDIRQ_ON = 2
+
+
 class StopState(enum.IntEnum):
     """kernel/stop_machine.c, v3.2: enum stopmachine_state."""
 
@@ -335,6 +350,7 @@ class Header(View, align=64):
     go = u32("coordinator", "1 when workload tasks may start")
     private_ipi_mask = u32("launcher", "1: call interrupts go to a copy of the mask made before publication (v3.4)")
     ipi_disabled = u32("tests", "1: frames are not sent (the test that nothing is taken on the word alone)")
+    debug_locks_off = u32("whoever found first", "1: lockdep has reported, and looks no further, as Linux's")
 
 
 class Cpumask(View, align=32):
@@ -390,6 +406,8 @@ class Cpu(View, align=64):
     last_words = text(256, "the CPU", "what a process that ended by a defect of ours said")
     nr_attached = u32("rq lock", "fair tasks runnable, or asleep in the kernel, here: their stack is in this process")
     call_source = u32("the CPU", "CPU that asked for the call that runs here (v6.12: cur_csd), plus 1; 0: none runs")
+    nr_held = u32("the CPU", "entries in use in `held_locks`")
+    held_locks = array("u32", HELD_LOCKS, "the CPU", "spinlocks it holds, oldest first: lock | depth of hardirq << 16")
 
 
 class Task(View, align=64):
@@ -434,6 +452,9 @@ class Task(View, align=64):
     wait_ns = u64("the waiting task", "since when it waits")
     deadline_ns = u64("the waiting task", "when its wait ends without its terms, 0: never")
     stack = text(512, "the task", "its kernel functions at the last sleep, interrupt entry or switch, newest first")
+    nr_mutexes = u32("the task", "entries in use in `mutexes`")
+    mutexes = array("u32", HELD_LOCKS, "the task", "mutexes it holds, oldest first")
+    online_refs = u32("the task", "depth of its get_online_cpus")
 
 
 class Page(View, align=16):
@@ -712,6 +733,20 @@ class Finding(View, align=64):
     rule = text(48, "finder", "name of the oracle")
     message = text(640, "finder", "one sentence")
     stack = text(512, "finder", "kernel functions, newest first")
+    cpus = array("u64", MASK_WORDS, "finder", "CPUs concerned")
+    tasks = array("u32", FINDING_TASKS, "finder", "tasks concerned, NOBODY after the last")
+    locks = text(512, "finder", "locks that they held, one a line: name, owner, place")
+    stacks = text(2048, "finder", "kernel functions of the tasks concerned, one a line")
+
+
+class LockClass(View, align=64):
+    """What is known of all locks of one kind: in which context they are taken, and which were taken under them."""
+
+    after = u32("any CPU, atomically", "bit c: a lock of class c was taken while one of this class was held")
+    usage = u32("any CPU, atomically", "LockUsage bits")
+    usage_site = array("u32", 2, "who sets the bit", "where it was first so used")
+    held_site = array("u32", NR_LOCK_CLASSES, "who sets the bit of `after`", "where this one had been taken")
+    after_site = array("u32", NR_LOCK_CLASSES, "who sets the bit of `after`", "where the other one was then taken")
 
 
 class SiteName(View, align=8):
@@ -746,6 +781,7 @@ REGIONS: tuple[Region, ...] = (
     Region("page_operations", PageOperations, "tasks*cpus", "at a task's last failed reclaim: task * cpus + cpu"),
     Region("oom_moments", OomMoment, "1024", "allocations about to OOM, in order"),
     Region("findings", Finding, "64", "what the oracles said"),
+    Region("lock_classes", LockClass, "16", "lockdep: one a kind of lock, see lock_class"),
     Region("sites", SiteName, "512", "names of sites"),
     Region("pairs", Pair, "cpus*cpus+cpus*2+1", "unordered pairs of sockets, the coordinator being number nr_cpus"),
     Region("held_pages", Held, "holders", "task * HELD_PAGES + entry"),
@@ -757,7 +793,7 @@ REGIONS: tuple[Region, ...] = (
 
 CONSTANTS: tuple[type[enum.IntEnum], ...] = (
     MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
-    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity,
+    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage,
 )
 
 DEFINES: Mapping[str, int] = {
@@ -765,6 +801,8 @@ DEFINES: Mapping[str, int] = {
     "HELD_PAGES": HELD_PAGES, "NOBODY": NOBODY, "SLOT_EMPTY": SLOT_EMPTY, "SLOT_FAILED": SLOT_FAILED,
     "OWNER_BOOT": OWNER_BOOT, "OWNER_FILE": OWNER_FILE, "LINE_END": LINE_END, "WAIT_TERMS": WAIT_TERMS,
     "ALLOC_SAMPLE": ALLOC_SAMPLE, "HISTOGRAM_STEPS": HISTOGRAM_STEPS, "HISTOGRAM_BUCKETS": HISTOGRAM_BUCKETS,
+    "HELD_LOCKS": HELD_LOCKS, "FIRST_ZONE_LOCK": FIRST_ZONE_LOCK, "NR_ZONE_LOCKS": NR_ZONE_LOCKS,
+    "NR_CPU_LOCKS": NR_CPU_LOCKS,
 }
 
 TAG = tag(REGIONS, CONSTANTS)
@@ -825,33 +863,49 @@ LOCK_CALL_FUNCTION = 3
 LOCK_OOM = 4
 LOCK_KTHREAD = 5
 LOCK_VECTOR = 6
-FIRST_ZONE_LOCK = 8
 
 
 def zone_lock(zone: int) -> int:
-    return FIRST_ZONE_LOCK + zone * 2
+    return FIRST_ZONE_LOCK + zone * NR_ZONE_LOCKS
 
 
 def lru_lock(zone: int) -> int:
-    return FIRST_ZONE_LOCK + zone * 2 + 1
+    return FIRST_ZONE_LOCK + zone * NR_ZONE_LOCKS + 1
 
 
 def rq_lock(cpu: int, nr_zones: int) -> int:
-    return FIRST_ZONE_LOCK + nr_zones * 2 + cpu * 3
+    return FIRST_ZONE_LOCK + nr_zones * NR_ZONE_LOCKS + cpu * NR_CPU_LOCKS
 
 
 def single_queue_lock(cpu: int, nr_zones: int) -> int:
-    return FIRST_ZONE_LOCK + nr_zones * 2 + cpu * 3 + 1
+    return rq_lock(cpu, nr_zones) + 1
 
 
 def stopper_lock(cpu: int, nr_zones: int) -> int:
-    return FIRST_ZONE_LOCK + nr_zones * 2 + cpu * 3 + 2
+    return rq_lock(cpu, nr_zones) + 2
+
+
+LOCK_CLASSES = (
+    "cpu_add_remove_lock", "cpu_hotplug.lock", "stop_cpus_mutex", "call_function.lock", "oom_lock",
+    "kthread_create_lock", "vector_lock", "(unused)", "zone->lock", "zone->lru_lock", "rq->lock",
+    "call_single_queue->lock", "stopper->lock",
+)
+"""As lockdep sees locks: all zones', all CPUs' of a kind are one class."""
+
+
+def lock_class(lock: int, nr_zones: int) -> int:
+    """The class of a lock."""
+    first_cpu_lock = FIRST_ZONE_LOCK + nr_zones * NR_ZONE_LOCKS
+    if lock < FIRST_ZONE_LOCK:
+        return lock
+    if lock < first_cpu_lock:
+        return FIRST_ZONE_LOCK + (lock - FIRST_ZONE_LOCK) % NR_ZONE_LOCKS
+    return FIRST_ZONE_LOCK + NR_ZONE_LOCKS + (lock - first_cpu_lock) % NR_CPU_LOCKS
 
 
 def lock_names(cpus: int, zones: tuple[str, ...]) -> list[str]:
     """The name of every lock, in order of the region."""
-    names = ["cpu_add_remove_lock", "cpu_hotplug.lock", "stop_cpus_mutex", "call_function.lock", "oom_lock",
-             "kthread_create_lock", "vector_lock", "(unused)"]
+    names = list(LOCK_CLASSES[:FIRST_ZONE_LOCK])
     for zone in zones:
         names += [f"zone->lock/{zone}", f"zone->lru_lock/{zone}"]
     for cpu in range(cpus):
@@ -927,6 +981,7 @@ class Machine:
     page_operations: Array[PageOperations]
     oom_moments: Array[OomMoment]
     findings: Array[Finding]
+    lock_classes: Array[LockClass]
     sites: Array[SiteName]
     pairs: Array[Pair]
     held_pages: Array[Held]

@@ -301,7 +301,8 @@ def _kernel_place(frame: FrameType) -> str:
     key = id(code), frame.f_lasti  # a code object's own hash goes over all of its code
     known = _places.get(key)
     if known is None:
-        kernel = frame.f_globals.get("__name__", "").startswith(("cpuemu.kernel", "cpuemu.policies"))
+        module = frame.f_globals.get("__name__", "")
+        kernel = module.startswith(("cpuemu.kernel", "cpuemu.policies")) and module != "cpuemu.kernel.bug"
         known = _places[key] = code, f"{code.co_name}:{frame.f_lineno}" if kernel else ""
     return known[1]
 

@@ -35,6 +35,9 @@ from cpuemu.workloads.base import Request, Workload
 from cpuemu.workloads.load import load
 from cpuemu.workloads.pressure import squeeze
 
+TRACE_TAIL = 8
+"""Trace events shown with a finding."""
+MAX_TIME = 1 << 64
 DEFAULT_MEMORY = 256 << 20
 IDLE_SECONDS = 5.0
 """How long a workload without tasks runs when nobody says."""
@@ -136,11 +139,29 @@ def _power_on(prepared: Prepared) -> Verdict:
     verdict.skipped = workload.skipped
     verdict.notes += [note for note in [run_dir.bring_home()] if note]
     verdict.run_dir = str(run_dir.place)
+    _add_traces(run_dir.place, verdict)
     try:
         save(run_dir.place, verdict)
     except OSError as error:
         verdict.notes.append(f"the verdict could not be saved: {error.strerror}")
     return verdict
+
+
+def _add_traces(place: Path, verdict: Verdict) -> None:
+    """To each finding the last events of its CPUs, as trace-dump prints them."""
+    from cpuemu.report.image import open_image
+    from cpuemu.report.records import last_records
+    from cpuemu.report.text import lines
+
+    if not verdict.findings:
+        return
+    image = open_image(place)
+    power_on = image.machine.header.boot_ns
+    for finding in verdict.findings:
+        # Those of the judge's own, found when the run was over, have no moment: the last events of all.
+        moment = power_on + round(finding.seconds * 1e9) if finding.seconds else MAX_TIME
+        cpus = finding.cpus or range(verdict.cpus)
+        finding.trace = [line.strip() for line in lines(last_records(image, cpus, moment, TRACE_TAIL), image)]
 
 
 def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:

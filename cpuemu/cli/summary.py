@@ -95,3 +95,9 @@ def _finding(console: Console, finding: Finding) -> None:
     console.print(f"finding: {finding.rule}{known}{cpu}{task}, after {finding.seconds:.3f} s\n  {finding.message}")
     if finding.stack:
         console.print(f"  stack: {finding.stack}")
+    for task, stack in finding.stacks.items():
+        console.print(f"  stack of {task}: {stack}")
+    for lock in finding.locks:
+        console.print(f"  held: {lock}")
+    for line in finding.trace:
+        console.print(f"  {line}")

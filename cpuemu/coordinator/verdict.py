@@ -61,7 +61,11 @@ NO_LATENCY = {"median": 0.0, "p99": 0.0, "max": 0.0, "n": 0}
 
 @dataclass
 class Finding:
-    """An oracle's word."""
+    """An oracle's word, and what was known when it spoke.
+
+    ``cpu``, ``task``, ``stack``: where it was found.  ``cpus``, ``tasks``: all who are concerned; ``stacks``: where the
+    code of the other tasks stood; ``locks``: what they held; ``trace``: the last events of these CPUs as ftrace text.
+    """
 
     rule: str
     message: str
@@ -71,11 +75,17 @@ class Finding:
     stack: str = ""
     seconds: float = 0.0
     known: str | None = None
+    cpus: list[int] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    stacks: dict[str, str] = field(default_factory=dict)
+    locks: list[str] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    again: str = ""
 
 
 def said(rule: Rule, message: str, cpu: int | None = None) -> Finding:
     """A finding of the judge's own: what stands in RAM when the run is over."""
-    return Finding(rule.name, message, rule.severity.name.lower(), cpu)
+    return Finding(rule.name, message, rule.severity.name.lower(), cpu, cpus=[] if cpu is None else [cpu])
 
 
 @dataclass
@@ -120,6 +130,8 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
         findings += _left_behind(machine)
     if outcome.kind == "hung":
         findings.append(said(oracles.HUNG_MACHINE, outcome.detail))
+    for finding in findings:
+        finding.again = config.command()
     result = Verdict(
         verdict=_word(outcome, findings), findings=findings, cpus=config.cpus, profile=config.profile,
         preempt=config.preempt, seed=config.seed, seconds=round(outcome.seconds, 6),
@@ -178,6 +190,10 @@ def findings_of(machine: Machine) -> list[Finding]:
             cpu=None if entry.cpu == NOBODY else entry.cpu,
             task=machine.tasks[task].comm if task < machine.dims.tasks else None, stack=entry.stack,
             seconds=max(0, entry.time_ns - machine.header.boot_ns) / 1e9, known=known[1] if known else None,
+            cpus=[each for each in range(machine.dims.cpus) if entry.cpus[each // 64] >> each % 64 & 1],
+            tasks=[machine.tasks[each].comm for each in entry.tasks if each < machine.dims.tasks],
+            stacks=dict(line.split(": ", 1) for line in entry.stacks.splitlines() if ": " in line),
+            locks=entry.locks.splitlines(),
         ))
     return found
 

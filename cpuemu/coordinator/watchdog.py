@@ -9,7 +9,7 @@ nothing is judged, only measured; a CPU asleep in its poll is waited for in full
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cpuemu.coordinator.host_time import HostTime
@@ -108,29 +108,35 @@ class Watchdog:
             self._at_rest(now_ns)
         return notes
 
-    def _found(self, rule: Rule, message: str, cpu: int = NOBODY, task: int = NOBODY) -> None:
+    def _found(self, rule: Rule, message: str, cpu: int = NOBODY, task: int = NOBODY,
+               nodes: Sequence[Node] = ()) -> None:
+        """``nodes``: who else is concerned."""
         if self.fatal:
             return
         self.fatal = True
         stack = self.machine.tasks[task].stack if task < self.machine.dims.tasks else ""
-        write_finding(self.ram, self.machine, rule, message, cpu, task, stack)
+        cpus = self._cpus(nodes)
+        tasks = [number if kind == "task" else self.machine.cpus[number].current for kind, number in nodes
+                 if kind == "task" or number in cpus]
+        write_finding(self.ram, self.machine, rule, message, cpu, task, stack, cpus=cpus, tasks=tasks)
 
     # --- a cycle -------------------------------------------------------------------------------------------
 
     def _deadlock(self, graph: WaitGraph, edges: list[Edge], now_ns: int) -> None:
         cycle = find_cycle(edges)
         signature = tuple((edge.waiter, edge.holder, edge.word, self._age_of(edge)) for edge in cycle)
-        if not cycle or signature != self._cycle.what or any(self.host.starving(cpu) for cpu in self._cpus(cycle)):
+        nodes = [edge.waiter for edge in cycle]
+        if not cycle or signature != self._cycle.what or any(map(self.host.starving, self._cpus(nodes))):
             self._cycle = _Still(signature, now_ns)
             return
         self._cycle.looks += 1
         if self._cycle.looks < self.limits.cycle_looks:
             return
         names = " -> ".join(graph.node(edge.waiter) for edge in [*cycle, cycle[0]])
-        cpu = next(iter(self._cpus(cycle)), NOBODY)
+        cpu = next(iter(self._cpus(nodes)), NOBODY)
         kind, number = cycle[0].waiter
         task = number if kind == "task" else self.machine.cpus[number].current
-        self._found(oracles.DEADLOCK, f"deadlock: {names}; " + "; ".join(edge.text for edge in cycle), cpu, task)
+        self._found(oracles.DEADLOCK, f"deadlock: {names}; " + "; ".join(edge.text for edge in cycle), cpu, task, nodes)
 
     def _age_of(self, edge: Edge) -> int:
         """What changes when the wait is another one: its beginning, or else the points that its CPU has passed."""
@@ -142,8 +148,8 @@ class Watchdog:
         cpu = self.machine.tasks[number].cpu if kind == "task" else number
         return cpu if cpu < self.machine.dims.cpus else None
 
-    def _cpus(self, cycle: list[Edge]) -> list[int]:
-        return [cpu for edge in cycle if (cpu := self._cpu_of(edge.waiter)) is not None]
+    def _cpus(self, nodes: Iterable[Node]) -> list[int]:
+        return [cpu for node in nodes if (cpu := self._cpu_of(node)) is not None]
 
     # --- waits that are late -------------------------------------------------------------------------------
 
@@ -171,7 +177,8 @@ class Watchdog:
             rule, limit = self._limit(edge.kind)
             if judge and still.late_ns(now_ns) > limit * SECOND:
                 others = [each for each in explain(self.machine, now_ns) if each != edge.text]
-                self._found(rule, "; ".join([edge.text, *others[:4]]), self.machine.tasks[number].cpu, number)
+                self._found(rule, "; ".join([edge.text, *others[:4]]), self.machine.tasks[number].cpu, number,
+                            sorted(reach(edges, edge.waiter)))
         self._waits = waits
 
     def _not_called(self, task: int) -> bool:
@@ -228,7 +235,7 @@ class Watchdog:
             oracles.CSD_LOCK_WAIT if vector in CALLS else oracles.IPI_LOST,
             f"{'csd' if vector in CALLS else 'ipi'}: no frame from {who} to cpu {cpu}: its {REASONS[vector]} interrupt "
             f"(ticket {pending >> 16}) was raised {(now_ns - raised) / SECOND:.1f} s ago and never arrived; the pair "
-            f"{who} -> cpu {cpu} is silent{held_up}", cpu)
+            f"{who} -> cpu {cpu} is silent{held_up}", cpu, nodes=[("cpu", source)])
 
     # --- CPUs that do not move -----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ cdef class Core:
         c.pageblocks = <em_pageblock *>(ram.base + header.bases[REGION_PAGEBLOCKS])
         c.tasks = <em_task *>(ram.base + header.bases[REGION_TASKS])
         c.locks = <em_lock *>(ram.base + header.bases[REGION_LOCKS])
+        c.lock_classes = <em_lock_class *>(ram.base + header.bases[REGION_LOCK_CLASSES])
         c.streams = <em_replay_stream *>(ram.base + header.bases[REGION_STREAMS])
         c.slots = <em_slot *>(ram.base + header.bases[REGION_SLOTS])
         c.ops = <em_replay_op *>(ram.base + header.bases[REGION_OPS])
@@ -146,6 +147,10 @@ cdef class Core:
         if (self.c.locks[lock].word & 0x7FFFFFFF) != my_lock_word(&self.c):
             raise LeafError(f"lock {lock} is not held by cpu {self.c.cpu}: its word is {self.c.locks[lock].word:#x}")
         release_lock(&self.c, lock)
+
+    def new_to_lockdep(self, uint32_t lock):
+        """Whether taking this lock, here and now, is something that lockdep has not seen yet."""
+        return new_to_lockdep(&self.c, lock)
 
     # --- zones and free lists
 

@@ -12,6 +12,9 @@ cdef inline void took(core_t *c, em_lock *lock, uint32_t site) noexcept nogil:
     lock.holder = c.me.current + 1
     lock.site = site
     lock.since_ns = em_now()
+    if c.me.nr_held < HELD_LOCKS:
+        c.me.held_locks[c.me.nr_held] = <uint32_t>(lock - c.locks) | c.me.hardirq << 16
+        c.me.nr_held += 1
 
 
 cdef bint take_lock(core_t *c, uint32_t number, uint32_t site, int64_t timeout_us) noexcept nogil:
@@ -47,13 +50,57 @@ cdef bint take_lock(core_t *c, uint32_t number, uint32_t site, int64_t timeout_u
 
 cdef void release_lock(core_t *c, uint32_t number) noexcept nogil:
     cdef em_lock *lock = &c.locks[number]
+    cdef uint32_t at = c.me.nr_held
     lock.holder = 0
+    while at:  # mostly the last one
+        at -= 1
+        if c.me.held_locks[at] & 0xFFFF == number:
+            c.me.nr_held -= 1
+            while at < c.me.nr_held:
+                c.me.held_locks[at] = c.me.held_locks[at + 1]
+                at += 1
+            break
     if em_xchg(&lock.word, 4, 0) & WAITERS:
         em_futex_wake(&lock.word, 1)
 
 
+# --- lockdep's fast half: whether anything about this acquisition is new to the machine
+
+cdef inline uint32_t lock_class(core_t *c, uint32_t lock) noexcept nogil:
+    cdef uint32_t first_cpu_lock = FIRST_ZONE_LOCK + c.nr_zones * NR_ZONE_LOCKS
+    if lock < FIRST_ZONE_LOCK:
+        return lock
+    if lock < first_cpu_lock:
+        return FIRST_ZONE_LOCK + (lock - FIRST_ZONE_LOCK) % NR_ZONE_LOCKS
+    return FIRST_ZONE_LOCK + NR_ZONE_LOCKS + (lock - first_cpu_lock) % NR_CPU_LOCKS
+
+
+cdef bint new_to_lockdep(core_t *c, uint32_t lock) noexcept nogil:
+    cdef em_task *task = &c.tasks[c.me.current]
+    cdef uint32_t mine = lock_class(c, lock)
+    cdef uint32_t usage = 0
+    cdef uint32_t at
+    if c.header.debug_locks_off:
+        return False
+    if c.me.hardirq:
+        usage = LOCKUSAGE_IN_HARDIRQ
+    elif not c.me.irqs_off:
+        usage = LOCKUSAGE_HARDIRQ_ON
+    if usage & ~c.lock_classes[mine].usage:
+        return True
+    for at in range(c.me.nr_held):
+        if c.me.held_locks[at] >> 16 == c.me.hardirq and \
+                c.lock_classes[lock_class(c, c.me.held_locks[at] & 0xFFFF)].after >> mine & 1 == 0:
+            return True
+    if not c.me.hardirq:
+        for at in range(task.nr_mutexes):
+            if c.lock_classes[lock_class(c, task.mutexes[at])].after >> mine & 1 == 0:
+                return True
+    return False
+
+
 cdef int assert_zone_lock(core_t *c, uint32_t zone) except -1:
-    cdef uint32_t number = 8 + zone * 2
+    cdef uint32_t number = FIRST_ZONE_LOCK + zone * NR_ZONE_LOCKS
     if c.checked and (c.locks[number].word & 0x7FFFFFFF) != my_lock_word(c):
         raise LeafError(f"a leaf that changes free lists was entered without zone->lock of zone {zone}")
     return 0

@@ -72,6 +72,7 @@ ctypedef struct core_t:
     em_pageblock *pageblocks
     em_task *tasks
     em_lock *locks
+    em_lock_class *lock_classes
     em_replay_stream *streams
     em_slot *slots
     em_replay_op *ops

@@ -11,6 +11,7 @@ stops the machine.  A defect that the profile's release really has carries its z
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import PowerOff
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 _warned: set[tuple[str, str]] = set()
 
 
-def report(cpu: Cpu, rule: Rule, message: str, known: str = "") -> None:
-    """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff)."""
-    number = write_finding(cpu.ram, cpu.machine, rule, message, cpu.number, cpu.me.current, cpu.backtrace(), known)
+def report(cpu: Cpu, rule: Rule, message: str, known: str = "", cpus: Iterable[int] = ()) -> None:
+    """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff).
+
+    ``cpus``: who is concerned besides this CPU.
+    """
+    number = write_finding(cpu.ram, cpu.machine, rule, message, cpu.number, cpu.me.current, cpu.backtrace(), known,
+                           cpus)
     cpu.core.trace(Event.CPUEMU_FINDING, number)
     if rule.severity >= Severity.FATAL:
         ring_all(cpu)
@@ -43,11 +48,12 @@ def ring_all(cpu: Cpu) -> None:
     cpu.ring_coordinator()
 
 
-def WARN_ON_ONCE(cpu: Cpu, condition: bool, rule: Rule, message: str, known: str = "") -> bool:
+def WARN_ON_ONCE(cpu: Cpu, condition: bool, rule: Rule, message: str, known: str = "",
+                 cpus: Iterable[int] = ()) -> bool:
     """Report once a place and CPU; return the condition, as Linux's macro does."""
     if condition and (rule.name, message) not in _warned:
         _warned.add((rule.name, message))
-        report(cpu, rule, message, known)
+        report(cpu, rule, message, known, cpus)
     return condition
 
 

@@ -34,6 +34,7 @@ def _blank(cpu: Cpu, task: Task, comm: str, program: Program, on: int, sched_cla
     task.cpu = task.home = on
     task.csd = cpu.machine.dims.cpus + task.index
     task.flags = task.preempt_count = task.nterms = task.on_rq = task.in_kernel = 0
+    task.nr_mutexes = task.online_refs = 0
     task.rq_next = NOBODY
     task.deadline_ns = 0
     task.stack = ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import P_IRQ_WINDOW
+from cpuemu.kernel.lockdep import held_with_irqs_on
 from cpuemu.layout import Preempt
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def local_irq_disable(cpu: Cpu) -> None:
 
 
 def local_irq_enable(cpu: Cpu) -> None:
+    if cpu.me.nr_held:
+        held_with_irqs_on(cpu)
     cpu.me.irqs_off = 0
     cpu.point(P_IRQ_WINDOW)
 

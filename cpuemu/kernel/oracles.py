@@ -121,6 +121,20 @@ SLEEPING_FUNCTION_CALLED = _rule(
     LOCKS, "sleeping-function-called", WARN, "a function that may sleep is called with interrupts off or in one",
     "kernel/sched.c: \"BUG: sleeping function called from invalid context\"")
 
+LOCK_ORDER = _rule(
+    LOCKS, "lock-order", WARN, "two locks are taken in both orders: that can deadlock, though it has not",
+    "kernel/lockdep.c: \"possible circular locking dependency detected\"")
+RECURSIVE_LOCK = _rule(
+    LOCKS, "recursive-lock", WARN, "a lock is taken by who holds one of its kind already",
+    "kernel/lockdep.c: \"possible recursive locking detected\"")
+IRQ_UNSAFE_LOCK = _rule(
+    LOCKS, "irq-unsafe-lock", WARN, "locks of a kind are taken in interrupts, and with interrupts on",
+    "kernel/lockdep.c: \"inconsistent lock state\"")
+IRQ_LOCK_INVERSION = _rule(
+    LOCKS, "irq-lock-inversion", WARN,
+    "under a lock that interrupts take, one is taken that is held with interrupts on",
+    "kernel/lockdep.c: \"HARDIRQ-safe -> HARDIRQ-unsafe lock order detected\"")
+
 # --- what takes too long -----------------------------------------------------------------------------------
 
 TIME = "what takes too long"

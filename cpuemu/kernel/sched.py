@@ -279,7 +279,7 @@ def resched_cpu(cpu: Cpu, target: int) -> None:
     if target == cpu.number:
         return
     if not WARN_ON_ONCE(cpu, not cpu_online(cpu, target), oracles.IPI_TO_OFFLINE,
-                        f"reschedule interrupt to cpu {target}, which is offline"):
+                        f"reschedule interrupt to cpu {target}, which is offline", cpus=(target,)):
         cpu.apic.send(target, Vector.RESCHEDULE, cpu.off)
 
 

@@ -96,7 +96,8 @@ def _warn_unsafe_context(cpu: Cpu) -> None:
 def _warn_offline(cpu: Cpu, target: int) -> None:
     # Preemption is off since the mask was read, so stop_machine cannot have taken the CPU away meanwhile.
     offline = not cpumask_copy(cpu, Mask.ONLINE) >> target & 1
-    WARN_ON_ONCE(cpu, offline, oracles.IPI_TO_OFFLINE, f"call interrupt to cpu {target}, which is offline")
+    WARN_ON_ONCE(cpu, offline, oracles.IPI_TO_OFFLINE, f"call interrupt to cpu {target}, which is offline",
+                 cpus=(target,))
 
 
 def _warn_taken_offline(cpu: Cpu, kind: str) -> None:

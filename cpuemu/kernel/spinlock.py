@@ -18,6 +18,7 @@ from cpuemu.arch.gate import Kind
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save, preempt_disable, preempt_enable_no_resched
+from cpuemu.kernel.lockdep import lock_acquire
 from cpuemu.layout import CpuState, Lock, MachineState
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def raw_spin_lock(cpu: Cpu, lock: int, where: int) -> None:
     """As spin_lock, without the preempt count: for the scheduler, which changes the current task under it."""
     record = cpu.machine.locks[lock]
     cpu.point(where, record.addr(Lock.word), Kind.WRITE)
+    lock_acquire(cpu, lock, where)
     while not cpu.gate.lock(cpu, lock, where):
+        cpu.current.stack = cpu.backtrace()  # a long wait: whoever finds out why shall see where we stand
         _owner_alive(cpu, record)
 
 
@@ -69,4 +72,4 @@ def _owner_alive(cpu: Cpu, record: Lock) -> None:
         raise PowerOff
     owner = owner_of(record)
     if owner >= 0 and cpu.machine.cpus[owner].state == CpuState.DEAD:
-        report(cpu, oracles.OWNER_DIED, f"{record.name} is held by cpu {owner}, whose process died")
+        report(cpu, oracles.OWNER_DIED, f"{record.name} is held by cpu {owner}, whose process died", cpus=(owner,))

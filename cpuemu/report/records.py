@@ -6,8 +6,9 @@ if its writer, by then, had not come round to its place again.
 
 from __future__ import annotations
 
+import bisect
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -83,6 +84,31 @@ def records(image: Image) -> Iterator[Record]:
     """Every record that can be read, by time."""
     sizes = ring_sizes(image)
     return heapq.merge(*(_one(image, state, sizes) for state in ring_states(image)))
+
+
+def last_records(image: Image, cpus: Iterable[int], until_ns: int, count: int) -> list[Record]:
+    """The last ``count`` records of some CPUs' rings that are not later than a moment, by time."""
+    sizes = ring_sizes(image)
+    chosen = set(cpus)
+    found: list[Record] = []
+    for state in ring_states(image):
+        if state.cpu in chosen:
+            found += _last(image, state, sizes, until_ns, count)
+    return sorted(found)[-count:]
+
+
+def _last(image: Image, state: RingState, sizes: tuple[int, int], until_ns: int, count: int) -> list[Record]:
+    assert image.rings is not None
+    base = ring_base(image.machine.dims.cpus, sizes, state.cpu, state.ring)
+
+    def at(position: int) -> tuple[int, ...]:
+        return RECORD.unpack_from(image.rings.view, base + (position & state.size - 1) * RECORD_SIZE)  # type: ignore
+
+    first = max(0, state.written - state.size)
+    end = bisect.bisect_right(range(first, state.written), until_ns, key=lambda position: at(position)[0])
+    places = range(max(first, first + end - count), first + end)
+    return [_record(fields, state, position) for position in places
+            if (fields := at(position))[1] == position + 1 & 0xFFFFFFFF]
 
 
 def _one(image: Image, state: RingState, sizes: tuple[int, int]) -> Iterator[Record]:

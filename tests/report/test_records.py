@@ -10,7 +10,8 @@ import pytest
 from cpuemu.events import RECORD_SIZE, Event, Ring
 from cpuemu.report import records as module
 from cpuemu.report.image import BufferMemory, Image, open_image
-from cpuemu.report.records import Record, records, ring_states
+from cpuemu.report.records import Record, last_records, records, ring_states
+from tests.handmade import T0
 from tests.report.run_directory import RunDirectory
 
 
@@ -131,6 +132,19 @@ def live(run: RunDirectory) -> Image:
     run.rings = shared  # type: ignore[assignment]
     run.memory = image.rings = BufferMemory(shared)
     return image
+
+
+def test_the_last_records_of_some_cpus_up_to_a_moment(run: RunDirectory) -> None:
+    for number in range(21):
+        run.trace(1, number, Event.MM_PAGE_ALLOC, number)
+    for number in (14, 17, 19):
+        run.trace(1, number + 0.5, Event.SCHED_WAKEUP, 100 + number)
+        run.trace(2, number, Event.SCHED_WAKEUP, 200 + number)
+    image = open_image(run.save())
+    assert firsts(last_records(image, [1], T0 + 18_000, 5)) == [15, 16, 17, 117, 18]
+    assert firsts(last_records(image, [1, 2], T0 + 18_000, 4)) == [17, 217, 117, 18]
+    assert firsts(last_records(image, [1], 1 << 64, 2)) == [119, 20]
+    assert last_records(image, [1], T0 + 12_000, 5) == [], "overwritten"
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "sizes"])
