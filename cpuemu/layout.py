@@ -322,7 +322,7 @@ class Header(View, align=64):
     nr_streams = u32("launcher", "recorded CPUs")
     nr_ops = u32("launcher", "replay operations")
     nr_heads = u32("launcher", "list heads behind the last page")
-    checked = u32("launcher", "checked mode: accessors and leaves assert their declarations")
+    checked = u32("launcher", "checked mode: writes are held against their declarations, leaves assert their locks")
     preempt_model = u32("launcher", "Preempt")
     park = u32("launcher", "an offline CPU's process is kept (--offline park)")
     trace_all = u32("launcher", "every ring is streamed to a file before it wraps")
@@ -377,7 +377,7 @@ class Cpu(View, align=64):
     pid = u32("the zygote; the CPU's process", "host process")
     sleeping = u32("the CPU", "1 while it sleeps in its poll: who changes a word it waits for rings")
     current = u32("the CPU (scheduler)", "task that runs")
-    need_resched = u32("any CPU", "TIF_NEED_RESCHED of the current task")
+    need_resched = u32("rq lock, or the CPU", "TIF_NEED_RESCHED of the current task")
     irqs_off = u32("the CPU", "interrupts disabled")
     hardirq = u32("the CPU", "depth of interrupt handlers")
     user = u32("the CPU", "1 while the batch loop runs user mode")
@@ -394,7 +394,7 @@ class Cpu(View, align=64):
     rq_head = u32("rq lock", "first runnable task, NOBODY if none")
     rq_tail = u32("rq lock", "last runnable task")
     nr_running = u32("rq lock", "runnable tasks of the fair class, the current one not counted")
-    stop_task = u32("control task (kthreadd's creation)", "migration/N, NOBODY if none")
+    stop_task = u32("control task (kthreadd's creation), the boot CPU", "migration/N, NOBODY if none")
     idle_task = u32("launcher", "swapper/N")
     slice_end_ns = u64("the CPU", "when the current task's time slice ends")
     timer_ns = u64("the CPU", "when its next timer is due, 0 if none")
@@ -414,9 +414,9 @@ class Task(View, align=64):
     """A task's state: any CPU can run what stands here (design decision 11)."""
 
     comm = text(16, "creator", "name")
-    state = u32("the task; waker by compare-and-swap", "TaskState")
+    state = u32("the task; waker under rq lock", "TaskState")
     cpu = u32("rq lock", "CPU whose run queue it belongs to")
-    home = u32("creator", "CPU it prefers when that is active, NOBODY if any")
+    home = u32("creator, the task", "CPU it prefers when that is active, NOBODY if any")
     sched_class = u32("creator", "SchedClass")
     program = u32("creator", "Program")
     flags = u32("the task, its waker, the OOM killer: atomically", "TaskFlag bits")
@@ -442,7 +442,7 @@ class Task(View, align=64):
     op_gfp = u32("batch loop", "its Gfp flags")
     op_slot = u32("batch loop", "its slot (replay) or index in held_pages")
     op_arg = u32("batch loop", "its other argument: target CPU, duration")
-    csd = u32("launcher", "its call_single_data on the stack: index in `csds`")
+    csd = u32("creator", "its call_single_data on the stack: index in `csds`")
     nterms = u32("the waiting task", "terms of its wait, 0 when it does not wait")
     why = u32("the waiting task", "site where it waits")
     busy = u32("the waiting task", "1: it waits on its CPU without giving it away")
@@ -510,7 +510,7 @@ class Csd(View, align=64):
     flags = u32("the sender locks, the receiver unlocks", "CSD_FLAG_LOCK = 1")
     func = u32("the sender", "id in call_functions")
     info = u64("the sender", "its argument")
-    next = u32("the queue's lock", "next on the queue, NOBODY at its end")
+    next = u32("the sender, then the queue's lock", "next on the queue, NOBODY at its end")
     source = u32("the sender", "CPU that queued it")
     target = u32("the sender", "CPU it was queued on")
     queued_ns = u64("the sender", "when")
@@ -559,7 +559,7 @@ class StopWork(View, align=64):
     arg = u64("the queuer", "its argument")
     done = u32("the queuer", "index in `stop_done`, NOBODY: nobody waits")
     next = u32("stopper lock", "next work")
-    queued = u32("stopper lock", "1 while on a list or running")
+    queued = u32("stopper lock, the stopper", "1 while on a list or running")
 
 
 class StopDone(View, align=64):
@@ -574,9 +574,9 @@ class StopDone(View, align=64):
 class StopMachine(View, align=64):
     """struct stop_machine_data of the one barrier that can be under way (stop_cpus_mutex)."""
 
-    state = u32("the last acker", "StopState")
+    state = u32("the requester, then the last acker", "StopState")
     num_threads = u32("the requester", "threads that must acknowledge: num_online_cpus() when it asked")
-    thread_ack = i32("the threads, atomically", "acknowledgements missing for this state")
+    thread_ack = i32("the requester, then the threads atomically", "acknowledgements missing for this state")
     fn = u32("the requester", "id of the function that runs with everybody stopped")
     data = u64("the requester", "its argument")
     fnret = i32("an active CPU", "its return value")
@@ -594,8 +594,8 @@ class Hotplug(View, align=64):
     cpu = u32("coordinator", "CPU that goes or comes")
     up = u32("coordinator", "1: coming online")
     died = u32("the dying CPU", "CPU that reached play_dead, plus 1")
-    control_task = u32("launcher", "task that runs the kernel's rows")
-    kthreadd_task = u32("launcher", "task that makes kernel threads")
+    control_task = u32("the boot CPU", "task that runs the kernel's rows")
+    kthreadd_task = u32("the boot CPU", "task that makes kernel threads")
     busy = u32("coordinator", "1 while an operation is under way")
     line = u32("coordinator", "replay line of the operation under way")
 
@@ -603,13 +603,13 @@ class Hotplug(View, align=64):
 class Kthread(View, align=64):
     """kthread_create_list: one request at a time, from the control task to kthreadd."""
 
-    request = u64("the requester", "sequence")
+    request = u64("kthread_create_lock", "sequence")
     answer = u64("kthreadd", "sequence of the last one made")
-    fn = u32("the requester", "site of the thread's function")
-    arg = u64("the requester", "its argument")
-    cpu = u32("the requester", "CPU to bind it to")
-    task = i32("kthreadd", "the task made, or a negative errno")
-    comm = text(16, "the requester", "its name")
+    fn = u32("kthread_create_lock", "site of the thread's function")
+    arg = u64("kthread_create_lock", "its argument")
+    cpu = u32("kthread_create_lock", "CPU to bind it to")
+    task = i32("kthread_create_lock, then kthreadd", "the task made, or a negative errno")
+    comm = text(16, "kthread_create_lock", "its name")
 
 
 class Kswapd(View, align=64):
@@ -618,7 +618,7 @@ class Kswapd(View, align=64):
     wake = u64("wakeup_kswapd", "wake-ups asked for")
     seen = u64("kswapd", "wake-ups answered")
     order = u32("wakeup_kswapd", "largest order asked for")
-    task = u32("launcher", "kswapd0")
+    task = u32("the boot CPU", "kswapd0")
 
 
 class Drains(View, align=64):

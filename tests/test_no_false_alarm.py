@@ -21,7 +21,7 @@ MODELS = ("none", "voluntary", "full")
 def options(seed: int) -> list[str]:
     """Every other launch replays the recording; the others storm, with CPUs going and coming."""
     chance = random.Random(seed)
-    common = ["--seed", str(seed), "--preempt", MODELS[seed % 3]]
+    common = ["--seed", str(seed), "--preempt", MODELS[seed % 3], *["--checked"] * (seed % 4 == 0)]
     if seed % 2:
         return [*common, "--cpus", "8", "--offline", chance.choice(("exit", "park"))]
     return [*common, "--cpus", chance.choice(("2", "4", "8")), "--workload", "storm", "--seconds", "2",

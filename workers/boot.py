@@ -12,6 +12,7 @@ from cpuemu.kernel.irqflags import local_irq_enable
 from cpuemu.kernel.kthread import FN_KSWAPD, FN_KTHREADD
 from cpuemu.kernel.sched import wake_up_new_task
 from cpuemu.kernel.smpboot import start_secondary
+from cpuemu.kernel.stop_machine import cpu_stopper_enable
 from cpuemu.layout import (
     NOBODY,
     CpuState,
@@ -20,7 +21,6 @@ from cpuemu.layout import (
     TaskState,
     control_task,
     first_workload_task,
-    idle_task,
     kswapd_task,
     kthreadd_task,
     migration_task,
@@ -63,7 +63,7 @@ def _kernel_threads(cpu: Cpu) -> None:
     stopper = migration_task(cpus, 0)
     new_kthread(cpu, stopper, FN_STOPPER, 0, "migration/0", 0, SchedClass.STOP)
     machine.cpus[0].stop_task = stopper
-    machine.stoppers[0].enabled = 1
+    cpu_stopper_enable(cpu, 0)
     wake_up_new_task(cpu, stopper)
 
 
@@ -74,7 +74,7 @@ def secondary_processor(cpu: Cpu) -> None:
     me.rq_head = me.rq_tail = NOBODY
     me.nr_running = me.nr_attached = me.nr_held = 0
     new_idle(cpu, cpu.number)
-    me.current = me.idle_task = idle_task(cpu.number)
+    me.current = me.idle_task
     me.state = CpuState.READY
     cpu.ram.fence()
     cpu.ring_coordinator()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpuemu.arch.apic import Apic
+from cpuemu.arch.checked import checked_machine
 from cpuemu.arch.cpu import Cpu, LifelineLost, PowerOff, Traps
 from cpuemu.arch.gate import FreeGate, Gate
 from cpuemu.arch.ram import RamFile, RingFile, open_ram, open_rings
@@ -73,11 +74,13 @@ def main(boot: Boot) -> int:
 
 def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
     """The CPU of this process: RAM, trace, interrupt controller, the kernel's entries, the profile's policy."""
-    machine = image.machine
-    core = Core(image.ram, rings.mapping, rings.sizes, boot.cpu, boot.generation)
-    apic = Apic(image.ram, machine, boot.cpu, boot.generation, boot.socket_dir, core)
+    ram, machine = image.ram, image.machine
+    if machine.header.checked:
+        ram, machine = checked_machine(image.mapping, machine.dims, boot.cpu)
+    core = Core(ram, rings.mapping, rings.sizes, boot.cpu, boot.generation)
+    apic = Apic(ram, machine, boot.cpu, boot.generation, boot.socket_dir, core)
     cpu = Cpu(
-        number=boot.cpu, machine=machine, ram=image.ram, core=core, gate=gate, apic=apic,
+        number=boot.cpu, machine=machine, ram=ram, core=core, gate=gate, apic=apic,
         doorbells=boot.doorbells, lifeline=boot.lifeline,
         traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=run_timers, run_task=run_task),
     )

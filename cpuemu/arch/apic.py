@@ -23,6 +23,7 @@ import zmq
 from cpuemu.core import Core, Ram, now
 from cpuemu.events import Event
 from cpuemu.layout import Counter, Cpu, CpuState, Header, Latency, Machine, MachineState, Pair, Vector
+from cpuemu.schema import Address
 
 FRAME = struct.Struct("<BxHHHQ")
 """vector, source, generation of the source, generation of the target, ticket: 16 bytes."""
@@ -45,6 +46,10 @@ def routing_id(cpu: int, generation: int) -> bytes:
     return b"C%d.%d" % (cpu, generation)
 
 
+def _no_step(word: Address) -> None:
+    pass
+
+
 class Apic:
     """One sender and receiver of interrupts: a CPU, or (``who`` = nr_cpus) the coordinator, which only sends."""
 
@@ -52,6 +57,8 @@ class Apic:
                  core: Core | None = None) -> None:
         self.ram, self.machine, self.who, self.generation = ram, machine, who, generation
         self.directory, self.core = directory, core
+        self.step: Callable[[Address], None] = _no_step
+        """The point before a pending word is set; the coordinator, outside of the machine, has none."""
         self.in_hand: dict[int, tuple[int, int]] = {}
         self._linked: dict[int, int] = {}
         self._tickets = machine.header.addr(Header.tickets)
@@ -77,6 +84,7 @@ class Apic:
         """
         target = self.machine.cpus[cpu]
         word = target.addr(Cpu.pending, vector)
+        self.step(word)
         if self.ram.read(word) or not self.ram.cmpxchg(word, 0, (ticket := self._ticket()) << 16 | self.who + 1):
             if self.core is not None:
                 self.core.count(Counter.IPI_COALESCED)

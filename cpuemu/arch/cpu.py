@@ -40,7 +40,7 @@ POINT_SPILL = 16
 NO_WORD: Address = 0
 
 P_IRQ_WINDOW = site("irq_window")
-P_WAKE = site("wake")
+P_RAISE = site("apic:raise")
 
 
 class PowerOff(BaseException):
@@ -109,6 +109,7 @@ class Cpu:
             poller.register(self.bell, select.POLLIN)
             poller.register(self.lifeline, select.POLLIN | select.POLLHUP)
         self.hub: greenlet | None = None
+        self.apic.step = lambda word: self.point(P_RAISE, word, Kind.WRITE)
 
     # --- who runs ------------------------------------------------------------------------------------------
 

@@ -65,6 +65,8 @@ class FreeGate:
         events = cpu.core.point(site, word)
         if events:
             cpu.attend(events)
+            # What was attended to declared words of its own: now we are again before the access named here.
+            cpu.core.declare(site, word)
 
     def wait(self, cpu: Cpu, task: int) -> None:
         deadline = cpu.machine.tasks[task].deadline_ns

@@ -60,7 +60,8 @@ option = click.option
 @option("--trace", type=click.Choice(["ring", "all"]), help="Keep the last events in rings, or all of them in files.  "
         "[ring]")
 @option("--run-dir", metavar="DIR", help="Where RAM, traces and verdict go; must be empty.  [cpuemu-runs/TIME-PID]")
-@option("--checked", is_flag=True, default=None, help="Checked mode: compiled leaves assert that their locks are held.")
+@option("--checked", is_flag=True, default=None, help="Checked mode: every write is held against the "
+        "declaration of its word, compiled leaves assert that their locks are held.  Slower.")
 @option("--json", is_flag=True, default=None, help="Print one JSON object on stdout and nothing else.")
 @option("--quiet", is_flag=True, default=None, help="Print the verdict only.")
 @option("--config", metavar="FILE.toml", help="Options from a file, named as here without --; the command line wins.")

@@ -76,9 +76,13 @@ cdef class Core:
     def point(self, uint32_t site, uint64_t address):
         """Declare what comes next; bits of what must be done first: 1 interrupts, 2 resched, 4 end, 8 timer, 16 spill."""
         self.c.me.heart += 1
+        self.declare(site, address)
+        return point_events(&self.c)
+
+    cpdef declare(self, uint32_t site, uint64_t address):
+        """The access that comes next, again: after what a point did before it."""
         self.c.me.point_site = site
         self.c.me.point_word = address
-        return point_events(&self.c)
 
     def raised(self):
         """Tickets that this CPU's pending words name: interrupts raised and not taken."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
-from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
@@ -73,7 +72,6 @@ P_GET_ONLINE = site("get_online_cpus")
 P_EMPTY = site("wait_empty")
 P_CPU_UP = site("__cpu_up")
 P_RUNNING = site("wait_running")
-P_CLEAR_ONLINE = site("cpu_disable_common:set_cpu_online")
 P_CONTROL = site("control_thread")
 
 WAIT_EMPTY_NS = 5_000_000_000
@@ -315,7 +313,6 @@ def take_cpu_down(cpu: Cpu, number: int) -> int:
         return -EBUSY  # native_cpu_disable: the boot CPU's interrupts cannot be moved
     if migrate_tasks(cpu):
         return -EBUSY
-    cpu.point(P_CLEAR_ONLINE, cpumask_word(cpu, Mask.ONLINE, number), Kind.WRITE)
     cpumask_clear_cpu(cpu, number, Mask.ONLINE)
     cpu.core.trace(Event.CPUEMU_CPU_OFFLINE, number, cpu.me.generation)
     return 0

@@ -2,7 +2,8 @@
 
 Invariant:     active and online are subsets of present, present of possible.
 Writers:       online: the CPU itself coming up, take_cpu_down going; active: the control task's notifiers.
-Steps:         a mask of n words is read word by word; only each word is atomic, as in Linux.
+Steps:         one before a bit is set or cleared.  A mask of n words is read word by word; only each word is atomic,
+               as in Linux.
 Not modelled:  cpumask_var_t allocation.
 """
 
@@ -11,13 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cpuemu.arch.gate import Kind
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import WARN_ON_ONCE
 from cpuemu.layout import Cpumask, Mask
+from cpuemu.sites import site
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
     from cpuemu.schema import Address, Words
+
+
+P_SET = {mask: site(f"set_cpu_{mask.name.lower()}") for mask in Mask}
+P_CLEAR = {mask: site(f"clear_cpu_{mask.name.lower()}") for mask in Mask}
 
 
 def nr_cpu_ids(cpu: Cpu) -> int:
@@ -41,11 +48,15 @@ def cpumask_test_cpu(cpu: Cpu, number: int, mask: Mask) -> bool:
 
 
 def cpumask_set_cpu(cpu: Cpu, number: int, mask: Mask) -> None:
-    cpu.ram.set_bits(cpumask_word(cpu, mask, cpumask_check(cpu, number)), 1 << number % 64)
+    word = cpumask_word(cpu, mask, cpumask_check(cpu, number))
+    cpu.point(P_SET[mask], word, Kind.WRITE)
+    cpu.ram.set_bits(word, 1 << number % 64)
 
 
 def cpumask_clear_cpu(cpu: Cpu, number: int, mask: Mask) -> None:
-    cpu.ram.clear_bits(cpumask_word(cpu, mask, cpumask_check(cpu, number)), 1 << number % 64)
+    word = cpumask_word(cpu, mask, cpumask_check(cpu, number))
+    cpu.point(P_CLEAR[mask], word, Kind.WRITE)
+    cpu.ram.clear_bits(word, 1 << number % 64)
 
 
 def cpu_online(cpu: Cpu, number: int) -> bool:

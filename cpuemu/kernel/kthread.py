@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.kernel.fork import new_kthread
+from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, kswapd_thread
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import wait_event, wake
-from cpuemu.layout import LOCK_KTHREAD, Kthread, MigrateType, Op, SchedClass, Task, TaskState
+from cpuemu.kernel.spinlock import raw_spin_lock, raw_spin_unlock
+from cpuemu.layout import LOCK_KTHREAD, Kthread, MigrateType, Op, SchedClass, Task, TaskState, rq_lock
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ KthreadFunction = Callable[["Cpu", int], None]
 P_CREATE_LOCK = site("kthread_create_on_node")
 P_CREATE_WAIT = site("kthread_create_on_node:wait_for_completion")
 P_KTHREADD = site("kthreadd")
+P_FREE_TASK = site("free_task:rq_lock")
 
 THREAD_SIZE_ORDER = 1
 FUNCTIONS: dict[int, KthreadFunction] = {}
@@ -75,15 +78,20 @@ def kthreadd(cpu: Cpu, arg: int) -> None:
 
 def _make(cpu: Cpu, task: Task, stack: int) -> None:
     request = cpu.machine.kthread
-    new_kthread(cpu, task.index, request.fn, request.arg, request.comm, request.cpu, SchedClass.STOP)
     task.user[0] = stack + 1
+    new_kthread(cpu, task.index, request.fn, request.arg, request.comm, request.cpu, SchedClass.STOP)
 
 
 def free_task(cpu: Cpu, number: int) -> None:
     """Give back a thread that has ended: its stack and its entry."""
     task = cpu.machine.tasks[number]
     stack = task.user[0]
+    lock = rq_lock(task.cpu, cpu.machine.dims.zones)
+    flags = local_irq_save(cpu)
+    raw_spin_lock(cpu, lock, P_FREE_TASK)  # a waker may just be looking at it
     task.state = TaskState.UNUSED
+    raw_spin_unlock(cpu, lock)
+    local_irq_restore(cpu, flags)
     task.user[0] = 0
     if stack:
         free_pages(cpu, stack - 1, THREAD_SIZE_ORDER)

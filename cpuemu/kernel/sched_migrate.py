@@ -70,7 +70,7 @@ def user_wait(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0) -> bool:
     """
     task = cpu.current
     cpu.point(why, terms[0].word if terms else 0, Kind.READ)
-    task.flags |= TaskFlag.USER_WAIT
+    cpu.ram.set_bits(task.addr(Task.flags), TaskFlag.USER_WAIT)  # atomically: the OOM killer may mark it just now
     task.state = TaskState.INTERRUPTIBLE
     cpu.set_wait(task, terms, why, busy=False, deadline_ns=deadline_ns)
     if (terms and cpu.core.terms_hold(task.index)) or (deadline_ns and cpu.now() >= deadline_ns):
@@ -86,7 +86,7 @@ def user_wait(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0) -> bool:
 
 def end_user_wait(cpu: Cpu, task: Task) -> None:
     if task.flags & TaskFlag.USER_WAIT:
-        task.flags &= ~TaskFlag.USER_WAIT
+        cpu.ram.clear_bits(task.addr(Task.flags), TaskFlag.USER_WAIT)
         cpu.clear_wait(task)
 
 

@@ -43,7 +43,6 @@ from cpuemu.layout import (
     Vector,
     single_queue_lock,
 )
-from cpuemu.layout import Cpu as CpuWords
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ CSD_FLAG_LOCK = 1
 
 P_CSD_LOCK = site("csd_lock")
 P_CSD_LOCK_WAIT = site("csd_lock_wait")
+P_CSD_UNLOCK = site("csd_unlock")
 P_MANY_MASK = site("smp_call_function_many:cpumask")
 P_MANY_FILL = site("smp_call_function_many:fill")
 P_MANY_LOCK = site("smp_call_function_many:call_function.lock")
@@ -62,6 +62,7 @@ P_SINGLE_ONLINE = site("smp_call_function_single:cpu_online")
 P_SINGLE_LOCK = site("generic_exec_single:lock")
 P_SINGLE_SEND = site("generic_exec_single:ipi")
 P_HANDLER_WALK = site("call_function_interrupt:walk")
+P_HANDLER_CLEAR = site("call_function_interrupt:cpumask_test_and_clear_cpu")
 P_HANDLER_REFS = site("call_function_interrupt:refs")
 P_HANDLER_LOCK = site("call_function_interrupt:call_function.lock")
 P_HANDLER_SINGLE = site("call_function_single_interrupt:lock")
@@ -83,6 +84,7 @@ def csd_lock(cpu: Cpu, flags: Address) -> None:
 
 def csd_unlock(cpu: Cpu, flags: Address) -> None:
     """The acknowledgement: a store, and a ring if the sender sleeps."""
+    cpu.point(P_CSD_UNLOCK, flags, Kind.WRITE)
     cpu.ram.xchg(flags, 0)
     wake(cpu, flags)
 
@@ -151,8 +153,6 @@ def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
     cpu.core.trace(Event.CSD_QUEUE_CPU, target, P_SINGLE_SEND, csd.func, csd.index)
     spin_unlock_irqrestore(cpu, lock, flags)
     if empty:
-        pending = cpu.machine.cpus[target].addr(CpuWords.pending, Vector.CALL_FUNCTION_SINGLE)
-        cpu.point(P_SINGLE_SEND, pending, Kind.WRITE)
         _warn_offline(cpu, target)
         cpu.apic.send(target, Vector.CALL_FUNCTION_SINGLE, cpu.off)
     if wait:
@@ -252,6 +252,7 @@ def generic_smp_call_function_interrupt(cpu: Cpu) -> None:
 
 
 def _call_done(cpu: Cpu, data: CallFunctionData, element: int, bit: int) -> None:
+    cpu.point(P_HANDLER_CLEAR, data.addr(CallFunctionData.cpumask, element), Kind.WRITE)
     before = cpu.ram.clear_bits(data.addr(CallFunctionData.cpumask, element), 1 << bit)
     if WARN_ON_ONCE(cpu, not before >> bit & 1, oracles.CSD_DOUBLE_EXECUTED,
                     f"{function_name(data.func)} enabled interrupts and double executed"):

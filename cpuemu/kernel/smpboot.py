@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
 from cpuemu.kernel.cpumask import cpu_active, cpumask_set_cpu, cpumask_word
 from cpuemu.kernel.irqflags import local_irq_enable
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 P_CALLOUT = site("start_secondary:cpu_callout")
 P_ONLINE_LOCK = site("start_secondary:ipi_call_lock")
-P_SET_ONLINE = site("start_secondary:set_cpu_online")
 P_ACTIVE = site("start_secondary:cpu_active")
 
 
@@ -58,7 +56,6 @@ def start_secondary(cpu: Cpu) -> None:
     callout = cpu.machine.cpumasks[Mask.CALLOUT].addr(Cpumask.bits, number // 64)
     cpu.wait_until(callout, Op.MASK_SET, bit, P_CALLOUT)
     spin_lock(cpu, LOCK_CALL_FUNCTION, P_ONLINE_LOCK)
-    cpu.point(P_SET_ONLINE, cpumask_word(cpu, Mask.ONLINE, number), Kind.WRITE)
     cpumask_set_cpu(cpu, number, Mask.ONLINE)
     spin_unlock(cpu, LOCK_CALL_FUNCTION)
     cpu.core.trace(Event.CPUEMU_CPU_ONLINE, number, cpu.me.generation)

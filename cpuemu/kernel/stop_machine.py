@@ -52,6 +52,7 @@ P_STOP_CPUS = site("stop_cpus")
 P_COMPLETION = site("__stop_cpus:wait_for_completion")
 P_ACK = site("stop_machine_cpu_stop:ack_state")
 P_STATE = site("stop_machine_cpu_stop")
+P_SET_STATE = site("set_state")
 P_NUM_THREADS = site("__stop_machine:num_online_cpus")
 
 STOP_MACHINE_CPU_STOP = 0
@@ -170,6 +171,7 @@ def set_state(cpu: Cpu, state: StopState) -> None:
     barrier = cpu.machine.stop_machine
     barrier.thread_ack = barrier.num_threads
     cpu.core.trace(Event.CPUEMU_STOP_STATE, state, barrier.num_threads)
+    cpu.point(P_SET_STATE, barrier.addr(StopMachine.state), Kind.WRITE)
     cpu.ram.xchg(barrier.addr(StopMachine.state), state)
     wake(cpu, barrier.addr(StopMachine.state))
 
@@ -210,8 +212,12 @@ assert stop_function(stop_machine_cpu_stop) == STOP_MACHINE_CPU_STOP
 
 
 def cpu_stopper_reset(cpu: Cpu, number: int) -> None:
+    """CPU_UP_PREPARE: no works yet."""
     stopper = cpu.machine.stoppers[number]
+    lock = stopper_lock(number, cpu.machine.dims.zones)
+    flags = spin_lock_irqsave(cpu, lock, P_QUEUE_WORK)
     stopper.head = stopper.tail = NOBODY
+    spin_unlock_irqrestore(cpu, lock, flags)
 
 
 def cpu_stopper_enable(cpu: Cpu, number: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.launched import ROOT, Launched
 
-TIGHT = ("--cpus", "4", "--memory", "16M", "--workload", "storm:4000", "--tasks", "10")
+TIGHT = ("--cpus", "4", "--memory", "16M", "--workload", "storm:4000", "--tasks", "10", "--checked")
 EVEN = f"{ROOT}/tests/policies/even_cpus.py:EvenCpus"
 
 
