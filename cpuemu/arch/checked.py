@@ -232,7 +232,7 @@ RULES: Mapping[str, Rule] = {
     "waiters, atomically": atomically,
     "by compare-and-swap": atomically,
     "the CPU": the_cpu,
-    "the CPU's process": the_cpu,
+    "the zygote; the CPU's process": the_cpu,
     "the CPU (scheduler)": the_cpu,
     "the CPU; of offline and online: coordinator": the_cpu,
     "coordinator; STARTING to RUNNING the CPU": the_cpu,
@@ -299,6 +299,8 @@ RULES: Mapping[str, Rule] = {
     "who is about to OOM, last": anyone,
     "as done": anyone,
     "the OOM killer": anyone,
+    "who sets the bit": anyone,
+    "who sets the bit of `after`": anyone,
     "the killer, by compare-and-swap": atomically,
 }
 """What each text of layout.py's column "writer" means; ``outside``, too, what only the compiled leaves write.
