@@ -31,6 +31,7 @@ from cpuemu.layout import (
     NOBODY,
     CpuState,
     Dimensions,
+    Machine,
     MachineState,
     Mask,
     Program,
@@ -58,13 +59,18 @@ class Alone:
     drains: list[int] = field(default_factory=list)
 
     @property
+    def machine(self) -> Machine:
+        """What stands in RAM, for the test to arrange: its writes are not checked, the CPU's are."""
+        return self.image.machine
+
+    @property
     def task(self) -> Task:
         """The test itself, as the machine sees it."""
-        return self.cpu.current
+        return self.machine.tasks[self.cpu.me.current]
 
     def other(self, number: int) -> Task:
         """Another workload task, 1 to TASKS - 1: asleep, but there (the OOM killer may choose it)."""
-        return self.cpu.machine.tasks[first_workload_task(self.cpu.machine.dims.cpus) + number]
+        return self.machine.tasks[first_workload_task(self.machine.dims.cpus) + number]
 
     def count(self, counter: int) -> int:
         return self.cpu.me.counters[counter]
@@ -98,8 +104,8 @@ def alone(zones: Sequence[ZoneSpec], cpus: int = 2) -> Iterator[Alone]:
         cpu = plug_in(boot, image, open_rings(directory), FreeGate())
         here = Alone(cpu, image, directory)
         cpu.drain = lambda cpu, order: here.drains.append(order)
-        _boot(cpu, first)
         try:
+            _boot(cpu, image.machine, first)
             yield here
         finally:
             cpu.apic.close()
@@ -107,9 +113,11 @@ def alone(zones: Sequence[ZoneSpec], cpus: int = 2) -> Iterator[Alone]:
                 os.close(descriptor)
 
 
-def _boot(cpu: Cpu, first: int) -> None:
-    """The idle task, kswapd's entry (nobody runs it), and the test as task ``first``, inside the kernel."""
-    machine = cpu.machine
+def _boot(cpu: Cpu, machine: Machine, first: int) -> None:
+    """The idle task, kswapd's entry (nobody runs it), and the test as task ``first``, inside the kernel.
+
+    ``machine``: the same RAM, not checked: much of what is written here is not this CPU's to write.
+    """
     new_idle(cpu, 0)
     new_kthread(cpu, kswapd_task(machine.dims.cpus), 0, 0, "kswapd0", 0, SchedClass.FAIR)
     for number in range(first, first + TASKS):
@@ -118,10 +126,11 @@ def _boot(cpu: Cpu, first: int) -> None:
         task.home, task.sched_class, task.rq_next = NOBODY, SchedClass.FAIR, NOBODY
     for mask in (Mask.ONLINE, Mask.ACTIVE):
         cpumask_set_cpu(cpu, 0, mask)
-    cpu.me.state, cpu.me.current, cpu.me.irqs_off = CpuState.RUNNING, first, 0
+    me = machine.cpus[0]
+    me.state, me.current, me.irqs_off = CpuState.RUNNING, first, 0
     current = machine.tasks[first]
     current.state, current.on_rq, current.in_kernel = TaskState.RUNNING, 1, 1
-    cpu.me.nr_attached = 1
+    me.nr_attached = 1
     cpu.hub = getcurrent()
     cpu.stacks[first] = getcurrent()
     cpu.stacks[0] = greenlet(lambda: _idle(cpu))

@@ -31,7 +31,7 @@ def eat(here: Alone, gfp: int) -> int:
     """Allocate single pages until one fails; how many pages are free then."""
     while alloc_pages(here.cpu, gfp, 0, MOVABLE) != NO_PAGE:
         pass
-    return here.cpu.machine.zones[0].free_pages
+    return here.machine.zones[0].free_pages
 
 
 @pytest.mark.parametrize(("gfp", "left"), [
@@ -48,7 +48,7 @@ def test_how_deep_a_request_may_go(here: Alone, gfp: int, left: int) -> None:
 
 @pytest.mark.parametrize("flag", [TaskFlag.MEMALLOC, TaskFlag.MEMDIE])
 def test_who_frees_memory_or_dies_goes_to_the_bottom(here: Alone, flag: TaskFlag) -> None:
-    here.cpu.ram.set_bits(here.task.addr(Task.flags), flag)
+    here.image.ram.set_bits(here.task.addr(Task.flags), flag)
     assert eat(here, GFP_KERNEL | Gfp.NOMEMALLOC) == 102
     assert eat(here, GFP_KERNEL) == 0
     assert here.count(Counter.DIRECT_RECLAIM) == 0, "neither may reclaim"
@@ -78,10 +78,10 @@ def test_the_last_attempt_is_at_the_high_mark(here: Alone) -> None:
     """The memory that came meanwhile must lift the zone over its high mark, or somebody is killed for nothing."""
     eat(here, Gfp.WAIT | Gfp.NORETRY)
     request = Request(GFP_KERNEL, 0, MOVABLE, 0)
-    held = [pfn for pfn in range(8192) if here.cpu.machine.mem_map[pfn].owner == here.task.index]
+    held = [pfn for pfn in range(8192) if here.machine.mem_map[pfn].owner == here.task.index]
     for pfn in held[:30]:
         free_pages(here.cpu, pfn, 0)
-    assert here.cpu.machine.zones[0].free_pages == 132
+    assert here.machine.zones[0].free_pages == 132
     assert page_alloc._alloc_pages_may_oom(here.cpu, request, Alloc.NONE) == NO_PAGE
     assert here.count(Counter.OOM) == 1
     here.cpu.ram.clear_bits(here.task.addr(Task.flags), TaskFlag.MEMDIE)
@@ -112,7 +112,7 @@ def test_progress_and_still_no_page_drains_once_a_round() -> None:
 
 def test_a_sleeping_killer_lets_others_wait_a_tick(here: Alone) -> None:
     """Who finds the zonelist taken sleeps, and tries the whole path again."""
-    lock = here.cpu.machine.locks[LOCK_OOM]
+    lock = here.machine.locks[LOCK_OOM]
     lock.word = 77
     started = here.cpu.now()
     request = Request(GFP_KERNEL, 0, MOVABLE, 0)
@@ -123,7 +123,7 @@ def test_a_sleeping_killer_lets_others_wait_a_tick(here: Alone) -> None:
 
 
 def test_a_machine_that_is_switched_off_kills_nobody(here: Alone) -> None:
-    here.cpu.header.state = MachineState.STOPPING
+    here.machine.header.state = MachineState.STOPPING
     eat(here, GFP_KERNEL)
     assert here.count(Counter.OOM) == 0
 
