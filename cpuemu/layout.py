@@ -260,6 +260,7 @@ class Counter(enum.IntEnum):
     ALLOC_HIGH_ORDER = 30
     ALLOC_FAILED_HIGH_ORDER = 31
     OOM_NO_DRAIN = 32  # OOM kills by an allocation that had no drain of all CPUs
+    STRANDED = 33  # pages on the lists of all online CPUs, at the beginning of each direct reclaim
     NR = 40
 
 

@@ -52,6 +52,7 @@ COUNTS = {
     "drain_found": Counter.DRAIN_FOUND, "drain_empty": Counter.DRAIN_EMPTY, "drain_avoidable": Counter.DRAIN_AVOIDABLE,
     "drain_overlap": Counter.DRAIN_OVERLAP, "alloc_high_order": Counter.ALLOC_HIGH_ORDER,
     "alloc_failed_high_order": Counter.ALLOC_FAILED_HIGH_ORDER, "oom_no_drain": Counter.OOM_NO_DRAIN,
+    "stranded": Counter.STRANDED,
 }
 PAGES = ("managed", "buddy", "pcp", "allocated")
 LATENCIES = {"ipi": Latency.IPI, "drain_all": Latency.DRAIN_ALL, "offline": Latency.OFFLINE, "online": Latency.ONLINE,

@@ -170,6 +170,18 @@ cdef class Core:
             pages += pcp_of(&self.c, cpu, zone).free_diff
         return pages if pages > 0 else 0
 
+    def pcp_counts(self):
+        """Pages on the lists of each possible CPU, all zones: a look from outside, true when it is taken."""
+        cdef uint32_t cpu, zone
+        cdef long pages
+        cdef list counts = []
+        for cpu in range(self.c.nr_cpus):
+            pages = 0
+            for zone in range(self.c.nr_zones):
+                pages += <int32_t>em_load(&pcp_of(&self.c, cpu, zone).count, 4)
+            counts.append(pages)
+        return counts
+
     def fold_zone_diffs(self, uint32_t cpu):
         """refresh_cpu_vm_stats: a CPU's differentials into the zones' counters."""
         cdef uint32_t zone

@@ -1,4 +1,4 @@
-"""What drains of all CPUs find and cost, measured in passing (ours: Linux has no such counters).
+"""What drains of all CPUs find and cost, and what they could find (ours: Linux has no such counters).
 
 Invariant:     only reads what is Linux's: lists, masks, counters; a machine without this file allocates the same.
 Writers:       a task's entry of ``allocations`` by the task; its ``found`` by the CPUs that its drain reaches,
@@ -26,16 +26,16 @@ def drain_begins(cpu: Cpu) -> None:
     """Count the drain, how many are under way with it, and whether Ben-Yossef's commit calls it avoidable."""
     machine, core = cpu.machine, cpu.core
     mine, drains = machine.allocations[cpu.me.current], machine.drains
-    online = list(for_each_online_cpu(cpu))
-    with_pages = sum(1 for number in online if pcp_pages(cpu, number))
+    listed = _listed(cpu)
+    with_pages = sum(1 for pages in listed if pages)
     under_way = cpu.ram.add(drains.addr(Drains.under_way), 1)
     _raise_to(cpu, under_way)
     mine.drains += 1
     mine.found = 0
     core.count(Counter.DRAIN_ALL)
     core.count(Counter.DRAIN_OVERLAP, under_way)
-    core.count(Counter.DRAIN_AVOIDABLE, 2 * with_pages <= len(online))
-    core.trace(Event.CPUEMU_DRAIN_ALL_BEGIN, with_pages, len(online), under_way)
+    core.count(Counter.DRAIN_AVOIDABLE, 2 * with_pages <= len(listed))
+    core.trace(Event.CPUEMU_DRAIN_ALL_BEGIN, with_pages, len(listed), under_way)
     mine.drain_ipis = cpu.me.counters[Counter.IPI_SENT]
     mine.drain_ns = cpu.now()
 
@@ -62,9 +62,16 @@ def drained_here(cpu: Cpu, pages: int) -> None:
         cpu.ram.add(asker.addr(Allocation.found), pages)
 
 
-def pcp_pages(cpu: Cpu, number: int) -> int:
-    """Pages on all lists of a CPU: a look from outside, true when it is taken."""
-    return sum(cpu.machine.pcp(number, zone).count for zone in range(cpu.machine.dims.zones))
+def reclaim_begins(cpu: Cpu) -> None:
+    """Count the direct reclaim, and the pages that lie on lists meanwhile, where it cannot get at them."""
+    cpu.core.count(Counter.DIRECT_RECLAIM)
+    cpu.core.count(Counter.STRANDED, sum(_listed(cpu)))
+
+
+def _listed(cpu: Cpu) -> list[int]:
+    """Pages on the lists of each online CPU."""
+    counts = cpu.core.pcp_counts()
+    return [counts[number] for number in for_each_online_cpu(cpu)]
 
 
 def _raise_to(cpu: Cpu, under_way: int) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.events import Event
-from cpuemu.kernel.drain_witness import drain_begins, drain_ends
+from cpuemu.kernel.drain_witness import drain_begins, drain_ends, reclaim_begins
 from cpuemu.kernel.mutex import mutex_trylock, mutex_unlock
 from cpuemu.kernel.oom_kill import out_of_memory
 from cpuemu.kernel.oom_moment import about_to_oom, reclaim_failed, slowpath_begins
@@ -187,7 +187,7 @@ def _alloc_pages_direct_reclaim(cpu: Cpu, request: Request, flags: Alloc) -> tup
     core, task = cpu.core, cpu.current
     cond_resched(cpu)
     cpu.ram.set_bits(task.addr(Task.flags), TaskFlag.MEMALLOC)
-    core.count(Counter.DIRECT_RECLAIM)
+    reclaim_begins(cpu)
     core.trace(Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN, request.order, request.gfp)
     progress = try_to_free_pages(cpu, request.classzone)
     core.trace(Event.MM_VMSCAN_DIRECT_RECLAIM_END, progress)

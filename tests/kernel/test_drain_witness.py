@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cpuemu.kernel.drain_witness import drain_begins, drain_ends, drained_here
+from cpuemu.kernel.drain_witness import drain_begins, drain_ends, drained_here, reclaim_begins
 from cpuemu.layout import Counter
 from tests.handmade import FIRST_USER_TASK, Handmade, machine
 from tests.kernel.witness import cpu_of
@@ -69,3 +69,14 @@ def test_avoidable_by_the_count_of_2012(with_pages: tuple[int, ...], online: int
     made.run(0, TASK)
     drain_begins(cpu_of(made, 0))
     assert counters(made, 0)["DRAIN_AVOIDABLE"] == avoidable
+
+
+def test_pages_out_of_reach_of_a_reclaim() -> None:
+    """All zones' lists of the online CPUs, its own too."""
+    made = machine(3)
+    made.online(2, False)
+    for cpu, zone, pages in ((0, 0, 3), (0, 1, 4), (1, 1, 5), (2, 1, 90)):
+        made.machine.pcp(cpu, zone).count = pages
+    reclaim_begins(cpu_of(made, 1))
+    reclaim_begins(cpu_of(made, 1))
+    assert [made.cpus[1].counters[counter] for counter in (Counter.DIRECT_RECLAIM, Counter.STRANDED)] == [2, 24]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpuemu.coordinator.oom_moments import moments_of
+from cpuemu.coordinator.oom_moments import OomMoments, moments_of
 from cpuemu.kernel.oom_moment import about_to_oom, order_0_mark, reclaim_failed, slowpath_begins, victim_chosen
 from cpuemu.layout import OOM_MOMENTS, Counter, OomMoment
 from tests.handmade import FIRST_USER_TASK, T0, Handmade, machine
@@ -62,7 +60,7 @@ def test_the_others_hold_exactly_what_is_missing() -> None:
 def test_one_page_too_few() -> None:
     made = short_of(7, {1: 2, 3: 4})
     assert look(made).saved == 0
-    assert moments_of(made.machine).enough == 0
+    assert moments_of(made.machine).all.enough == 0
 
 
 def test_pages_that_stay_in_the_differential_save_nobody() -> None:
@@ -70,7 +68,7 @@ def test_pages_that_stay_in_the_differential_save_nobody() -> None:
     made = short_of(6, {1: 20, 2: 20, 3: 20}, threshold=24)
     moment = look(made)
     assert (moment.others, moment.gain, moment.saved) == (60, 0, 0)
-    said = moments_of(made.machine)
+    said = moments_of(made.machine).all
     assert (said.enough, said.all_three, said.saved) == (1, 1, 0)
     made.machine.pcp(2, ZONE).free_diff = 10
     assert (look(made).gain, look(made).saved) == (30, 1)
@@ -80,14 +78,14 @@ def test_only_cpus_that_have_pages_can_disturb() -> None:
     assert look(short_of(6, {1: 9}), between=(2, 3)).active == 0
     made = short_of(6, {1: 9, 2: 9})
     assert look(made, between=(1, 3)).active == 1
-    said = moments_of(made.machine)
+    said = moments_of(made.machine).all
     assert (said.enough, said.quiet, said.stayed, said.all_three) == (1, 0, 1, 0)
 
 
 def test_a_task_that_came_from_another_cpu() -> None:
     made = short_of(6, {1: 9})
     assert look(made, failed_on=2).migrated == 1
-    assert (moments_of(made.machine).stayed, moments_of(made.machine).all_three) == (0, 0)
+    assert (moments_of(made.machine).all.stayed, moments_of(made.machine).all.all_three) == (0, 0)
 
 
 def test_the_lists_of_a_cpu_that_is_offline_are_out_of_reach() -> None:
@@ -95,13 +93,13 @@ def test_the_lists_of_a_cpu_that_is_offline_are_out_of_reach() -> None:
     made.online(1, False)
     moment = look(made)
     assert (moment.others, moment.holders, moment.gain, moment.saved) == (0, 0, 0, 0)
-    assert moments_of(made.machine).nobody == 1
+    assert moments_of(made.machine).all.nobody == 1
 
 
 def test_above_its_mark_no_drain_is_needed() -> None:
     made = short_of(0, {1: 9})
     assert look(made).missing == 0
-    said = moments_of(made.machine)
+    said = moments_of(made.machine).all
     assert (said.order_0, said.short, said.enough, said.saved) == (1, 0, 0, 0)
 
 
@@ -112,7 +110,7 @@ def test_other_orders_and_a_full_table_are_counted() -> None:
     made.machine.drains.nr_moments = OOM_MOMENTS
     about_to_oom(cpu_of(made, 0), 0, ZONE, 0)
     said = moments_of(made.machine)
-    assert (said.moments, said.not_kept, said.order_0) == (OOM_MOMENTS + 1, 1, 1)
+    assert (said.moments, said.not_kept, said.all.order_0) == (OOM_MOMENTS + 1, 1, 1)
     victim_chosen(cpu_of(made, 0), TASK)  # of a moment that was not kept: counted all the same
     assert made.cpus[0].counters[Counter.OOM] == 1
 
@@ -120,6 +118,7 @@ def test_other_orders_and_a_full_table_are_counted() -> None:
 def test_a_kill_knows_whether_a_drain_was_tried() -> None:
     made = short_of(6, {1: 9})
     made.machine.header.pace_start_ns = T0 - 1_500_000_000
+    look(made)  # an earlier victim is still on its way: nobody is chosen
     moment = look(made)
     victim_chosen(cpu_of(made, 0), 70)
     assert moment.victim == 71
@@ -128,15 +127,14 @@ def test_a_kill_knows_whether_a_drain_was_tried() -> None:
     victim_chosen(cpu_of(made, 0), 71)
     assert [made.cpus[0].counters[counter] for counter in (Counter.OOM, Counter.OOM_NO_DRAIN)] == [2, 1]
     said = moments_of(made.machine)
-    assert (said.after_drain, said.first_kill_seconds) == (1, 1.5)
+    assert (said.all.short, said.kills.short) == (3, 2)
+    assert (said.all.after_drain, said.kills.after_drain, said.first_kill_seconds) == (1, 1, 1.5)
     slowpath_begins(cpu_of(made, 0))
     assert made.machine.allocations[TASK].drains == 0
 
 
 def test_a_machine_without_a_moment() -> None:
-    said = asdict(moments_of(machine().machine))
-    assert said.pop("first_kill_seconds") is None
-    assert not any(said.values())
+    assert moments_of(machine().machine) == OomMoments()
 
 
 @pytest.mark.parametrize("flags", range(4))

@@ -53,9 +53,9 @@ def test_oom_moments_and_allocations_as_their_events_say(launch: Callable[..., L
     counts, trace = said["counts"], events(run, "cpuemu_oom_moment", "mark_victim", "mm_page_alloc")
     moments = re.findall(r"cpuemu_oom_moment: order=(\d+) missing=(\d+)", trace)
     assert said["oom"]["moments"] == len(moments) >= counts["oom"] == trace.count("mark_victim:") > 0
-    assert said["oom"]["order_0"] == sum(order == "0" for order, _ in moments)
-    assert said["oom"]["short"] == sum(order == "0" and missing != "0" for order, missing in moments)
-    assert said["oom"]["after_drain"] == 0 and counts["oom_no_drain"] == counts["oom"]
+    assert said["oom"]["all"]["order_0"] == sum(order == "0" for order, _ in moments)
+    assert said["oom"]["all"]["short"] == sum(order == "0" and missing != "0" for order, missing in moments)
+    assert said["oom"]["all"]["after_drain"] == 0 and counts["oom_no_drain"] == counts["oom"]
     assert 0 < said["oom"]["first_kill_seconds"] <= said["seconds"]
     allocated = re.findall(r"mm_page_alloc: page=(\S+) pfn=\S+ order=(\d+)", trace)
     high = [page for page, order in allocated if order != "0"]
