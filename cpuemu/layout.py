@@ -666,6 +666,7 @@ class OomMoment(View, align=64):
     others = u32("as done", "pages there on all other CPUs' lists")
     gain = i64("as done", "what a drain of all CPUs would add to that counter, differentials considered")
     saved = u32("as done", "1: in some zone that it may use, such a drain lifts the counter over the mark")
+    own_saved = u32("as done", "1: in some such zone a drain of this CPU's own lists alone does")
     holders = u32("as done", "other CPUs with pages in a zone that it may use")
     active = u32("as done", "of these, how many allocated or freed since the failed reclaim")
     migrated = u32("as done", "1: the task was on another CPU when its reclaim failed")

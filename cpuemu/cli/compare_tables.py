@@ -90,7 +90,7 @@ def _claim(comparison: Comparison) -> Table:
         row(f"  {text}", (share_text(each.shares[name]) for each in claims))
     kills = [claim(runs, kills=True) for runs in comparison.runs.values()]
     row("of these a victim was chosen", (f"{each.short:,}, {seeds_text(each.seeds)}" for each in kills))
-    for name in ("all_three", "saved", "all_three_saved"):
+    for name in ("all_three", "saved", "all_three_saved", "own_saved"):
         row(f"  {CLAIM[name]}", (share_text(each.shares[name]) for each in kills))
     table.add_row("[bold]OOM kills beside the first policy's[/bold]")
     pairs = [None, *(pairs for _, pairs in oom_pairs(comparison))]

@@ -99,6 +99,7 @@ CLAIM = {
     "all_three": "all three",
     "saved": "a drain at this instant saves it",
     "all_three_saved": "all three, and a drain saves it",
+    "own_saved": "a drain of its own CPU alone saves it",
     "nobody": "no other CPU had a page",
     "after_drain": "the allocation had had a drain before",
 }

@@ -37,7 +37,8 @@ MOMENTS = "order-0 allocations about to OOM, below the min watermark: per cent o
 SHORT = {
     "enough": "1. the others' lists held enough", "quiet": "2. those CPUs were quiet",
     "stayed": "3. the task had not migrated", "all_three": "all three", "saved": "a drain now saves it",
-    "all_three_saved": "all three, and a drain saves it", "after_drain": "had had a drain before",
+    "all_three_saved": "all three, and a drain saves it", "own_saved": "its own CPU's lists save it",
+    "after_drain": "had had a drain before",
 }
 """The shares of comparison.CLAIM that are drawn, in few words."""
 

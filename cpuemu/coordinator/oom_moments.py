@@ -32,6 +32,8 @@ class Moments:
     saved: int = 0
     """A drain at this instant lifts the free counter over the mark."""
     all_three_saved: int = 0
+    own_saved: int = 0
+    """A drain of the allocation's own CPU alone, which interrupts nobody, does so too."""
     nobody: int = 0
     """No other CPU had a page on its lists."""
     after_drain: int = 0
@@ -54,6 +56,7 @@ class Moments:
         self.all_three += enough and quiet and stayed
         self.saved += entry.saved
         self.all_three_saved += bool(enough and quiet and stayed and entry.saved)
+        self.own_saved += entry.own_saved
         self.nobody += not entry.holders
         self.after_drain += entry.drains > 0
         self.missing_pages += entry.missing

@@ -39,6 +39,7 @@ class ZoneLook:
     own: int
     others: int
     gain: int
+    own_gain: int
 
     @property
     def missing(self) -> int:
@@ -78,6 +79,7 @@ def about_to_oom(cpu: Cpu, order: int, classzone: int, flags: int) -> None:
     entry.zone, entry.mark, entry.free, entry.missing = closest.zone, closest.mark, closest.free, closest.missing
     entry.own, entry.others, entry.gain = closest.own, closest.others, closest.gain
     entry.saved = any(look.free + look.gain >= look.mark for look in looks)
+    entry.own_saved = any(look.free + look.own_gain >= look.mark for look in looks)
     entry.failed_ns = mine.failed_ns
     entry.holders, entry.active = len(holders), sum(1 for other in holders if _worked(cpu, task, other))
     entry.migrated = mine.failed_ns != 0 and mine.failed_cpu != cpu.number
@@ -104,7 +106,7 @@ def _look(cpu: Cpu, zone: int, classzone: int, flags: int) -> ZoneLook:
         zone=zone, mark=order_0_mark(words.wmark[Wmark.MIN], words.lowmem_reserve[classzone], flags),
         free=max(0, words.free_pages), own=own,
         others=sum(cpu.machine.pcp(other, zone).count for other in online) - own,
-        gain=sum(_gain(cpu, other, zone) for other in online),
+        gain=sum(_gain(cpu, other, zone) for other in online), own_gain=_gain(cpu, cpu.number, zone),
     )
 
 

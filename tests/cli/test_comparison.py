@@ -75,8 +75,8 @@ def test_the_claim_is_of_all_seeds_together() -> None:
     assert found.missing_pages is not None and found.missing_pages.mean == 3
     assert found.window_us is not None and found.window_us.mean == 2
     assert {name: each.count for name, each in found.shares.items()} == {
-        "enough": 6, "quiet": 4, "stayed": 8, "all_three": 2, "saved": 6, "all_three_saved": 0, "nobody": 0,
-        "after_drain": 0}
+        "enough": 6, "quiet": 4, "stayed": 8, "all_three": 2, "saved": 6, "all_three_saved": 0, "own_saved": 0,
+        "nobody": 0, "after_drain": 0}
     assert {each.of for each in found.shares.values()} == {8}
     nothing = claim([single(verdict(1))])
     assert nothing.missing_pages is None and nothing.plain()["enough"] == {"count": 0, "of": 0, "share": None}

@@ -54,7 +54,12 @@ def test_the_others_hold_exactly_what_is_missing() -> None:
     assert (moment.done, moment.cpu, moment.task, moment.zone) == (1, 0, TASK, ZONE)
     assert (moment.mark, moment.free, moment.missing) == (MARK, MARK - 6, 6)
     assert (moment.own, moment.others, moment.holders, moment.active, moment.migrated) == (5, 6, 2, 0, 0)
-    assert (moment.gain, moment.saved) == (11, 1)
+    assert (moment.gain, moment.saved, moment.own_saved) == (11, 1, 0)
+
+
+def test_its_own_lists_would_do() -> None:
+    moment = look(short_of(6, {1: 2}, own=6))
+    assert (moment.saved, moment.own_saved) == (1, 1)
 
 
 def test_one_page_too_few() -> None:
