@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cpuemu.faults import name_of
 from cpuemu.schema import View, array, u32, u64
 
 RECORD = struct.Struct("<QIBBHIIII")
@@ -79,6 +80,7 @@ class Event(enum.IntEnum):
     CPUEMU_IPI_LOST = 33
     CPUEMU_PAGE_HELD = 34
     CPUEMU_OOM_MOMENT = 35
+    CPUEMU_FAULT = 36
 
 
 VECTOR_NUMBERS = (253, 252, 251, 250)
@@ -199,6 +201,8 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
     EventType(Event.CPUEMU_OOM_MOMENT, Ring.SLOW, ("order", "pages missing", "pages on other CPUs' lists", "entry"),
               lambda a, b, c, d, n: f"order={a} missing={_signed(b)} others={c} moment={d}"),
+    EventType(Event.CPUEMU_FAULT, Ring.SLOW, ("fault", "target CPU", "vector, order or notifier", "microseconds"),
+              lambda a, b, c, d, n: f"fault={name_of(a)} target={b} detail={c} usecs={d}"),
 )
 
 SINCE: dict[Event, str] = {

@@ -13,6 +13,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cpuemu.faults import Fault
 from cpuemu.schema import (
     Address,
     Array,
@@ -409,6 +410,9 @@ class Cpu(View, align=64):
     call_source = u32("the CPU", "CPU that asked for the call that runs here (v6.12: cur_csd), plus 1; 0: none runs")
     nr_held = u32("the CPU", "entries in use in `held_locks`")
     held_locks = array("u32", HELD_LOCKS, "the CPU", "spinlocks it holds, oldest first: lock | depth of hardirq << 16")
+    faults = array("u64", Fault.NR, "the CPU", "faults injected here (Fault)")
+    fault_rng = u64("the CPU", "random stream of the faults that are injected here")
+    starved_us = u32("coordinator", "how long the process is being, or was last, stopped on purpose")
 
 
 class Task(View, align=64):
@@ -622,6 +626,13 @@ class Kswapd(View, align=64):
     task = u32("the boot CPU", "kswapd0")
 
 
+class FaultPlan(View, align=64):
+    """What ``--fault`` asks for, one record a Fault (ours; Linux: lib/fault-inject.c)."""
+
+    rate = u32("launcher", "of a million occasions, how many are one; 0: this fault is not asked for")
+    argument = u64("launcher", "its microseconds, CPU, or bits of faults.NOTIFIERS")
+
+
 class Drains(View, align=64):
     """Drains of all CPUs that are under way (ours: Linux does not count them)."""
 
@@ -778,6 +789,7 @@ REGIONS: tuple[Region, ...] = (
     Region("tasks", Task, "tasks", "task_struct"),
     Region("streams", ReplayStream, "streams", "recorded CPUs"),
     Region("histograms", Histogram, "cpus*6", "latencies: cpu * Latency.NR + kind"),
+    Region("faults", FaultPlan, "8", "what is injected on purpose, by Fault"),
     Region("drains", Drains, "1", "drains of all CPUs, and what came of allocations without a page"),
     Region("allocations", Allocation, "tasks", "what is measured of each task's allocation"),
     Region("page_operations", PageOperations, "tasks*cpus", "at a task's last failed reclaim: task * cpus + cpu"),
@@ -795,7 +807,7 @@ REGIONS: tuple[Region, ...] = (
 
 CONSTANTS: tuple[type[enum.IntEnum], ...] = (
     MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
-    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage,
+    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage, Fault,
 )
 
 DEFINES: Mapping[str, int] = {
@@ -978,6 +990,7 @@ class Machine:
     tasks: Array[Task]
     streams: Array[ReplayStream]
     histograms: Array[Histogram]
+    faults: Array[FaultPlan]
     drains: Drains
     allocations: Array[Allocation]
     page_operations: Array[PageOperations]

@@ -38,9 +38,10 @@ def launch(sockets: Path, tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     before = set(children(os.getpid()))
     started: list[Launched] = []
 
-    def start(*options: str, json: bool = True, largest_file: int | None = None, **environment: str) -> Launched:
+    def start(*options: str, json: bool = True, largest_file: int | None = None, module: str = "cpuemu",
+              **environment: str) -> Launched:
         environment = {"TMPDIR": str(sockets), **environment}
-        run = Launched(tmp_path / f"run{len(started)}", options, environment, json, largest_file)
+        run = Launched(tmp_path / f"run{len(started)}", options, environment, json, largest_file, module)
         started.append(run)
         return run
 

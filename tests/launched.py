@@ -57,9 +57,9 @@ class Launched:
     """``cpuemu launch`` under way; ``--json`` unless told otherwise."""
 
     def __init__(self, run_dir: Path, options: tuple[str, ...], environment: dict[str, str], as_json: bool = True,
-                 largest_file: int | None = None) -> None:
+                 largest_file: int | None = None, module: str = "cpuemu") -> None:
         self.run_dir, self.json = run_dir, as_json
-        command = [sys.executable, "-m", "cpuemu", "launch", "--run-dir", str(run_dir), *options]
+        command = [sys.executable, "-m", module, "launch", "--run-dir", str(run_dir), *options]
         command += ["--json"] * as_json
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

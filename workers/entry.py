@@ -12,10 +12,13 @@ from pathlib import Path
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.checked import checked_machine
 from cpuemu.arch.cpu import Cpu, LifelineLost, PowerOff, Traps
+from cpuemu.arch.faults import injected
 from cpuemu.arch.gate import FreeGate, Gate
 from cpuemu.arch.ram import RamFile, RingFile, open_ram, open_rings
 from cpuemu.arch.trace_file import TraceFiles
+from cpuemu.arch.wire import Wire
 from cpuemu.core import Core, now
+from cpuemu.faults import Fault
 from cpuemu.kernel.sched import CpuOffline, preempt_schedule, run_timers
 from cpuemu.kernel.user_mode import run_task
 from cpuemu.layout import CpuState, MachineState
@@ -78,11 +81,14 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
     if machine.header.checked:
         ram, machine = checked_machine(image.mapping, machine.dims, boot.cpu)
     core = Core(ram, rings.mapping, rings.sizes, boot.cpu, boot.generation)
-    apic = Apic(ram, machine, boot.cpu, boot.generation, boot.socket_dir, core)
+    faults = injected(machine, core, boot.cpu)
+    wire = Wire(faults, boot.cpu) if faults is not None else None
+    apic = Apic(ram, machine, boot.cpu, boot.generation, boot.socket_dir, core, wire)
     cpu = Cpu(
         number=boot.cpu, machine=machine, ram=ram, core=core, gate=gate, apic=apic,
         doorbells=boot.doorbells, lifeline=boot.lifeline,
         traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=run_timers, run_task=run_task),
+        faults=faults,
     )
     cpu.drain, cpu.calls = policy_named(boot.profile, boot.policy).drain, CALLS
     if machine.header.trace_all:
@@ -91,6 +97,8 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
         from cpuemu.workloads.python_task import program
 
         cpu.workload = program(boot.workload_path)
+    if faults is not None and Fault.STARVED_CPU in faults.rates:
+        signal.signal(signal.SIGCONT, lambda *_: faults.record(Fault.STARVED_CPU, boot.cpu, 0, cpu.me.starved_us))
     cpu.me.pid, cpu.me.hello_ns = os.getpid(), now()
     return cpu
 

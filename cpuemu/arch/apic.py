@@ -20,6 +20,7 @@ from pathlib import Path
 
 import zmq
 
+from cpuemu.arch.wire import Wire
 from cpuemu.core import Core, Ram, now
 from cpuemu.events import Event
 from cpuemu.layout import Counter, Cpu, CpuState, Header, Latency, Machine, MachineState, Pair, Vector
@@ -54,9 +55,9 @@ class Apic:
     """One sender and receiver of interrupts: a CPU, or (``who`` = nr_cpus) the coordinator, which only sends."""
 
     def __init__(self, ram: Ram, machine: Machine, who: int, generation: int, directory: str,
-                 core: Core | None = None) -> None:
+                 core: Core | None = None, wire: Wire | None = None) -> None:
         self.ram, self.machine, self.who, self.generation = ram, machine, who, generation
-        self.directory, self.core = directory, core
+        self.directory, self.core, self.wire = directory, core, wire
         self.step: Callable[[Address], None] = _no_step
         """The point before a pending word is set; the coordinator, outside of the machine, has none."""
         self.in_hand: dict[int, tuple[int, int]] = {}
@@ -95,7 +96,8 @@ class Apic:
             self.core.count(Counter.IPI_SENT)
         if not self.machine.header.ipi_disabled:
             frame = FRAME.pack(vector, self.who, self.generation, target.generation & 0xFFFF, ticket)
-            self._transmit(cpu, frame, abandon)
+            for _ in range(1 if self.wire is None else self.wire.copies(cpu, vector)):
+                self._transmit(cpu, frame, abandon)
         return True
 
     def send_mask(self, mask: Iterable[int], vector: Vector, abandon: Callable[[], bool] = lambda: False) -> bool:
@@ -170,12 +172,18 @@ class Apic:
         """
         assert self.core is not None
         socket, in_hand = self.socket, self.in_hand
+        if self.wire is not None:
+            in_hand.update(self.wire.due())
         while self.arrived():
             socket.recv(LAST)
             vector, source, _, life, ticket = FRAME.unpack(socket.recv(LAST))
             if life != self.generation & 0xFFFF:
                 self._stale()
                 continue
+            if self.wire is not None and not self.wire.hears(ticket, vector, source):
+                continue
+            if ticket in in_hand:
+                self._stale()
             in_hand[ticket] = (vector, source)
             if all(raised in in_hand for raised in self.core.raised()):
                 break  # the rest is for the next look: to ask once more costs more than a whole frame

@@ -24,6 +24,7 @@ from greenlet import greenlet
 
 from cpuemu import layout
 from cpuemu.arch.apic import Apic
+from cpuemu.arch.faults import Faults
 from cpuemu.arch.gate import Gate, Kind
 from cpuemu.core import Core, Ram
 from cpuemu.events import Event
@@ -91,6 +92,8 @@ class Cpu:
     calls: Mapping[int, Callable[[Cpu, int], None]] = field(default_factory=dict)
     """What an interrupt can ask for: kernel.call_functions gives the numbers."""
     workload: Any = None
+    faults: Faults | None = None
+    """--fault: what is injected on purpose."""
     spill: Callable[[], None] | None = None
     """--trace all: write the rings to their files."""
     stacks: dict[int, greenlet] = field(default_factory=dict)
@@ -256,7 +259,8 @@ class Cpu:
 
     def _timeout_ms(self, task: int, interrupts: bool) -> int | None:
         timer = self.me.timer_ns if interrupts else 0  # with interrupts off a due timer stays pending
-        due = [moment for moment in (timer, self.machine.tasks[task].deadline_ns) if moment]
+        frame = self.apic.wire.next_ns() if interrupts and self.apic.wire is not None else 0
+        due = [moment for moment in (timer, frame, self.machine.tasks[task].deadline_ns) if moment]
         if not due:
             return None
         return max(0, -(-(min(due) - self.now()) // 1_000_000))

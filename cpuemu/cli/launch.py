@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cpuemu.cli.faults import usage
 from cpuemu.layout import NR_CPUS
 
 EXAMPLES = """
@@ -17,6 +18,7 @@ Examples:
   cpuemu launch --workload storm --hotplug random:0.05 --preempt full --seconds 10 --seed 3
   cpuemu launch --workload my_file.py:MyWorkload --memory 512M --offline park
   cpuemu launch --cpus 64 --workload idle --hotplug 1,2,3 --seconds 2 --json
+  cpuemu launch --workload pressure --memory 64M --fault ipi-lost:0.001
   cpuemu launch --config my_machine.toml --seed 4       (in the file: cpus = 16, workload = "storm", …)
 
 \b
@@ -57,6 +59,8 @@ option = click.option
         "on the first N: the others idle, with what is left on their page lists.")
 @option("--pace", metavar="PACE", help="Speed of a replay: max, real, or a multiple as 2x.  [max]")
 @option("--window", type=int, metavar="LINES", help="How far a CPU's replay may run ahead of the slowest.  [4096]")
+@option("--fault", multiple=True, metavar="NAME[:ARGUMENT]", help="Inject a fault while the workload runs (may be "
+        f"repeated): {usage()}.  See docs/faults.md.")
 @option("--trace", type=click.Choice(["ring", "all"]), help="Keep the last events in rings, or all of them in files.  "
         "[ring]")
 @option("--run-dir", metavar="DIR", help="Where RAM, traces and verdict go; must be empty.  [cpuemu-runs/TIME-PID]")
@@ -74,7 +78,7 @@ def launch(config: str | None, **given: Any) -> None:
     """
     from cpuemu.cli.options import checked, from_file
 
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in given.items() if value is not None and value != ()}
     if config is not None:
         options = {**from_file(Path(config), launch.params), **options}
     checked_options = checked(options)

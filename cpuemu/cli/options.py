@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cpuemu.cli.faults import planned
 from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.errors import UserError
 from cpuemu.layout import NR_CPUS
@@ -36,7 +37,10 @@ def from_file(path: Path, parameters: Sequence[click.Parameter]) -> dict[str, An
 
 
 def _typed(where: str, parameter: click.Parameter, value: Any) -> Any:
-    if isinstance(parameter, click.Option) and parameter.is_flag:
+    if isinstance(parameter, click.Option) and parameter.multiple:
+        value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        wanted, fits = "a list of texts", isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    elif isinstance(parameter, click.Option) and parameter.is_flag:
         wanted, fits = "true or false", isinstance(value, bool)
     elif isinstance(parameter.type, click.types.IntParamType):
         wanted, fits = "a whole number", isinstance(value, int) and not isinstance(value, bool)
@@ -74,6 +78,7 @@ def checked(options: Mapping[str, Any]) -> LaunchConfig:
     if config.memory_bytes is not None and config.zoneinfo:
         raise UserError("--memory and --zoneinfo both say how much memory there is: give one of them")
     parse_pace(config.pace)
+    planned(config.fault, config.cpus)
     return config
 
 

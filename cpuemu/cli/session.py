@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cpuemu import __version__
 from cpuemu.arch.ram import RamFile
+from cpuemu.cli.faults import planned, write_plan
 from cpuemu.cli.options import parse_pace
 from cpuemu.cli.progress import Display
 from cpuemu.coordinator.config import LaunchConfig
@@ -175,6 +176,7 @@ def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
     header.preempt_model, header.park = Preempt[config.preempt.upper()], config.offline == "park"
     header.trace_all, header.checked = config.trace == "all", config.checked
     header.pace_permille = parse_pace(config.pace)
+    write_plan(machine, planned(config.fault, config.cpus), config.seed)
     with memoryview(image.mapping) as view:
         workload.write(machine, view, config.seed)
     core = Core(image.ram, None, (0, 0), 0, 0)

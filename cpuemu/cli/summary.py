@@ -51,6 +51,10 @@ def summary(verdict: Verdict) -> str:
                   f"coalesced")
     console.print(f"hotplug    {counts['offline']:,} offline, {counts['online']:,} online, {counts['stop_machine']:,} "
                   f"stop_machine, {counts['task_migrations']:,} task migrations")
+    injected = [f"{count:,} {name.removeprefix('fault_').replace('_', '-')}" for name, count in counts.items()
+                if name.startswith("fault_")]
+    if injected:
+        console.print(f"injected   {', '.join(injected)}")
     _skipped(console, verdict)
     _latencies(console, verdict)
     for finding in verdict.findings:
@@ -90,6 +94,7 @@ def _latencies(console: Console, verdict: Verdict) -> None:
 
 def _finding(console: Console, finding: Finding) -> None:
     known = f" (known: zoo {finding.known})" if finding.known else ""
+    known += f" (comes of the injected {finding.fault})" if finding.fault else ""
     cpu = f", cpu {finding.cpu}" if finding.cpu is not None else ""
     task = f", task {finding.task}" if finding.task else ""
     console.print(f"finding: {finding.rule}{known}{cpu}{task}, after {finding.seconds:.3f} s\n  {finding.message}")

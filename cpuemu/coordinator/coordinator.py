@@ -28,6 +28,7 @@ from cpuemu.coordinator.last_seen import cpu_last_seen, machine_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
 from cpuemu.coordinator.processes import gone, kill, start, status_text
+from cpuemu.coordinator.starvation import Starvation
 from cpuemu.coordinator.verdict import judge, save
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
@@ -103,6 +104,7 @@ class Coordinator:
         self.apic = Apic(self.image.ram, self.machine, cpus, PLATFORM_GENERATION, orders.socket_dir)
         self.hands = Hands(self.machine, self.image.ram, self.apic, self.channel, self.doorbells)
         self.watchdog = Watchdog(self.machine, self.image.ram, self._pid_of)
+        self.starvation = Starvation(self.machine, self._pid_of, orders.seed)
         self.outcome = Outcome("finished")
         self.operation: Operation | None = None
         self.plan: Plan | None = None
@@ -123,11 +125,13 @@ class Coordinator:
         try:
             self._boot()
             self._work()
+            self.starvation.end(now())
             self._stop()
             self._off()
         except Over as over:
             kind, who, detail = over.outcome.kind, over.outcome.who, over.outcome.detail
             self.outcome.kind, self.outcome.who, self.outcome.detail = kind, who, detail
+            self.starvation.end(now())
             self._end_everybody()
         if self.header.go:
             self.outcome.seconds = (now() - self.header.ready_ns) / 1e9
@@ -160,6 +164,7 @@ class Coordinator:
             if self.operation is None and self._over():
                 return
             self._hotplug(self.plan)
+            self.starvation.turn(now())
             self._turn(self._timeout_ms(end))
 
     def _over(self) -> bool:
@@ -170,7 +175,8 @@ class Coordinator:
         return self.orders.seconds is not None or self.plan is None or self.plan.over()
 
     def _timeout_ms(self, end: int) -> int:
-        times = [each for each in (end, self.plan.wake_ns() if self.plan and not self.operation else 0) if each]
+        plan = self.plan.wake_ns() if self.plan and not self.operation else 0
+        times = [each for each in (end, plan, self.starvation.wake_ns()) if each]
         soonest = min([LOOK_MS, *(max(0, (each - now()) // 1_000_000 + 1) for each in times)])
         return int(soonest)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import msgpack
 from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.oom_moments import OomMoments, moments_of
 from cpuemu.coordinator.outcome import Outcome
+from cpuemu.faults import FAULTS
 from cpuemu.kernel import oracles
 from cpuemu.kernel.oracles import Rule
 from cpuemu.kernel.page_audit import audit
@@ -82,6 +83,8 @@ class Finding:
     locks: list[str] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
     again: str = ""
+    fault: str | None = None
+    """The fault that explains it, injected on purpose."""
 
 
 def said(rule: Rule, message: str, cpu: int | None = None) -> Finding:
@@ -111,6 +114,8 @@ class Verdict:
     oom: OomMoments = field(default_factory=OomMoments)
     skipped: dict[str, int] = field(default_factory=dict)
     who: str = ""
+    fault: str = ""
+    """Faults that explain findings of this run."""
     notes: list[str] = field(default_factory=list)
     again: str = ""
 
@@ -131,7 +136,9 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
         findings += _left_behind(machine)
     if outcome.kind == "hung":
         findings.append(said(oracles.HUNG_MACHINE, outcome.detail))
+    injected = faults_of(machine)
     for finding in findings:
+        finding.fault = None if finding.known else _explained(finding.rule, injected)
         finding.again = config.command()
     result = Verdict(
         verdict=_word(outcome, findings), findings=findings, cpus=config.cpus, profile=config.profile,
@@ -141,6 +148,7 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
         latency_us={name: histogram_summary(machine, kind) for name, kind in LATENCIES.items()},
         notes=[*_too_many(machine), *pages.notes], again=config.command(),
         drains_at_once=machine.drains.most, oom=moments_of(machine),
+        fault=", ".join(sorted({each.fault for each in findings if each.fault})),
     )
     if outcome.detail and outcome.kind != "hung":
         result.notes.insert(0, outcome.detail)
@@ -221,7 +229,19 @@ def _left_behind(machine: Machine) -> list[Finding]:
 
 
 def _counts(machine: Machine) -> dict[str, int]:
-    return {name: sum(cpu.counters[number] for cpu in machine.cpus) for name, number in COUNTS.items()}
+    counts = {name: sum(cpu.counters[number] for cpu in machine.cpus) for name, number in COUNTS.items()}
+    return counts | {f"fault_{name.replace('-', '_')}": number for name, number in faults_of(machine).items()}
+
+
+def faults_of(machine: Machine) -> dict[str, int]:
+    """Faults that were asked for, and how often each was injected."""
+    return {each.name: sum(cpu.faults[each.fault] for cpu in machine.cpus) for each in FAULTS
+            if machine.faults[each.fault].rate}
+
+
+def _explained(rule: str, injected: Mapping[str, int]) -> str | None:
+    """The faults of this run that such a finding comes of; None where it is none of them: then it is the machine's."""
+    return ", ".join(each.name for each in FAULTS if injected.get(each.name) and rule in each.fits) or None
 
 
 def bucket_ns(index: int) -> int:

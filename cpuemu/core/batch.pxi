@@ -22,7 +22,7 @@ cdef inline int64_t fast_alloc(core_t *c, uint32_t task, uint32_t gfp, uint32_t 
     cdef bint sample = (c.fast_allocs + 1) % ALLOC_SAMPLE == 0
     cdef uint64_t started = em_now() if sample else 0
     cdef int64_t pfn
-    if gfp & (GFP_DMA | GFP_DMA32) or not zone_watermark_ok(c, zone, 0, c.zones[zone].wmark[WMARK_LOW], zone, 0):
+    if c.fail_page_alloc or gfp & (GFP_DMA | GFP_DMA32) or not zone_watermark_ok(c, zone, 0, c.zones[zone].wmark[WMARK_LOW], zone, 0):
         return -1
     pfn = take_pcp(c, zone, migratetype, gfp & GFP_COLD != 0)
     if pfn != -1:

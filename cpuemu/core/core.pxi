@@ -33,6 +33,8 @@ cdef class Core:
             raise ValueError(f"cpu {cpu}: the machine has {c.nr_cpus}")
         c.me = &c.cpus[cpu]
         c.checked = header.checked
+        # An allocation that may fail on purpose is the kernel's to make.
+        c.fail_page_alloc = (<em_fault_plan *>(ram.base + header.bases[REGION_FAULTS]))[FAULT_ALLOC_FAILURE].rate != 0
         c.traced = rings is not None
         if c.traced:
             self._attach(rings, sizes)

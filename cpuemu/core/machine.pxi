@@ -95,3 +95,4 @@ ctypedef struct core_t:
     uint32_t slowest
     uint32_t slowest_line
     uint32_t fast_allocs
+    bint fail_page_alloc

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.events import Event
+from cpuemu.faults import NOTIFIERS, Fault
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.cpumask import (
@@ -63,7 +64,7 @@ from cpuemu.sites import site
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
 
-EINVAL, EBUSY = 22, 16
+ENOMEM, EBUSY, EINVAL = 12, 16, 22
 
 P_MAPS = site("cpu_maps_update_begin")
 P_BEGIN = site("cpu_hotplug_begin")
@@ -190,6 +191,14 @@ def call_chain(cpu: Cpu, chain: tuple[Notifier, ...], number: int) -> int:
     return 0
 
 
+def notifier_error_inject(cpu: Cpu, event: str, number: int) -> int:
+    """The notifier that fails on purpose (Linux: cpu-notifier-error-inject), behind those of a higher priority."""
+    faults, bit = cpu.faults, NOTIFIERS.index(event)
+    if faults is None or not faults.arguments[Fault.FAILING_NOTIFIER] >> bit & 1:
+        return 0
+    return -ENOMEM if faults.strike(Fault.FAILING_NOTIFIER, number, bit) else 0
+
+
 # --- rows run by the control task --------------------------------------------------------------------------
 
 
@@ -224,7 +233,8 @@ def hotplug_done(cpu: Cpu, number: int) -> int:
 
 
 def down_prepare(cpu: Cpu, number: int) -> int:
-    return call_chain(cpu, CPU_DOWN_PREPARE, number)
+    # sched_cpu_inactive has the lowest priority of all: when the one before it fails, nothing is to be taken back.
+    return notifier_error_inject(cpu, "CPU_DOWN_PREPARE", number) or call_chain(cpu, CPU_DOWN_PREPARE, number)
 
 
 def down_failed(cpu: Cpu, number: int) -> int:
@@ -267,7 +277,10 @@ def post_dead(cpu: Cpu, number: int) -> int:
 
 
 def up_prepare(cpu: Cpu, number: int) -> int:
-    return call_chain(cpu, CPU_UP_PREPARE, number)
+    error = call_chain(cpu, CPU_UP_PREPARE, number)
+    if not error and (error := notifier_error_inject(cpu, "CPU_UP_PREPARE", number)):
+        call_chain(cpu, CPU_UP_CANCELED, number)  # only those that were called before the one that failed
+    return error
 
 
 def up_canceled(cpu: Cpu, number: int) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.events import Event
+from cpuemu.faults import Fault
 from cpuemu.kernel.drain_witness import drain_begins, drain_ends, reclaim_begins
 from cpuemu.kernel.mutex import mutex_trylock, mutex_unlock
 from cpuemu.kernel.oom_kill import out_of_memory
@@ -65,7 +66,7 @@ def alloc_pages(cpu: Cpu, gfp: int, order: int, migratetype: int) -> int:
         might_sleep(cpu)
     request = Request(gfp, order, migratetype, gfp_zone(cpu, gfp))
     pfn = NO_PAGE
-    if order < MAX_ORDER:
+    if order < MAX_ORDER and not should_fail_alloc_page(cpu, gfp, order):
         pfn = get_page_from_freelist(cpu, request, Wmark.LOW)
         if pfn == NO_PAGE:
             slowpath_begins(cpu)
@@ -75,6 +76,12 @@ def alloc_pages(cpu: Cpu, gfp: int, order: int, migratetype: int) -> int:
         cpu.core.alloc_failed(order, migratetype, gfp)
     cpu.core.latency(Latency.ALLOC, cpu.now() - started)
     return pfn
+
+
+def should_fail_alloc_page(cpu: Cpu, gfp: int, order: int) -> bool:
+    """fail_page_alloc: whether this one fails on purpose (``--fault alloc-failure``)."""
+    return cpu.faults is not None and not gfp & Gfp.NOFAIL and cpu.faults.strike(
+        Fault.ALLOC_FAILURE, cpu.number, order)
 
 
 def gfp_zone(cpu: Cpu, gfp: int) -> int:

@@ -10,12 +10,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cpuemu.arch.cpu import state_word
 from cpuemu.events import Event
+from cpuemu.faults import Fault
 from cpuemu.kernel.cpumask import cpu_active, cpumask_set_cpu, cpumask_word
 from cpuemu.kernel.irqflags import local_irq_enable
 from cpuemu.kernel.sched import wake
 from cpuemu.kernel.spinlock import spin_lock, spin_unlock
-from cpuemu.layout import LINE_END, LOCK_CALL_FUNCTION, NOBODY, Cpumask, CpuState, Machine, Mask, Op, idle_task
+from cpuemu.layout import (
+    LINE_END,
+    LOCK_CALL_FUNCTION,
+    NOBODY,
+    Cpumask,
+    CpuState,
+    Machine,
+    MachineState,
+    Mask,
+    Op,
+    idle_task,
+)
 from cpuemu.layout import Cpu as CpuWords
 from cpuemu.sites import site, write_sites
 
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
 P_CALLOUT = site("start_secondary:cpu_callout")
 P_ONLINE_LOCK = site("start_secondary:ipi_call_lock")
 P_ACTIVE = site("start_secondary:cpu_active")
+P_EARLY_ONLINE = site("start_secondary:early_online")
 
 
 def smp_prepare_cpus(machine: Machine) -> None:
@@ -60,6 +74,10 @@ def start_secondary(cpu: Cpu) -> None:
     spin_unlock(cpu, LOCK_CALL_FUNCTION)
     cpu.core.trace(Event.CPUEMU_CPU_ONLINE, number, cpu.me.generation)
     wake(cpu, cpumask_word(cpu, Mask.ONLINE, number))
+    if cpu.faults is not None and cpu.faults.strike(Fault.EARLY_ONLINE, number):
+        # Deaf and dumb in cpu_online_mask: only the time, or the machine's end, lets it go on.
+        cpu.wait_until(state_word(cpu.machine), Op.GE, MachineState.OFF, P_EARLY_ONLINE,
+                       deadline_ns=cpu.now() + cpu.faults.arguments[Fault.EARLY_ONLINE] * 1000)
     if not cpu_active(cpu, number):
         cpu.wait_until(cpumask_word(cpu, Mask.ACTIVE, number), Op.MASK_SET, bit, P_ACTIVE)
     cpu.me.state = CpuState.RUNNING

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cpuemu.faults import FAULTS
 from cpuemu.kernel.hung_task import explain
 from cpuemu.kernel.page_audit import audit
 from cpuemu.kernel.wait_holders import MUTEXES
@@ -51,6 +52,10 @@ def _summary(image: Image) -> Iterator[str]:
     else:
         yield f"verdict {image.verdict.get('verdict')}" + (f" ({who})" if (who := image.verdict.get("who")) else "")
         yield from (f"  {note}" for note in image.verdict.get("notes") or [])
+    injected = [f"{sum(cpu.faults[each.fault] for cpu in image.machine.cpus)} {each.name}" for each in FAULTS
+                if image.machine.faults[each.fault].rate]
+    if injected:
+        yield f"faults injected: {', '.join(injected)}"
     if image.configuration:
         yield "configuration"
         yield from (f"  {name:<14} {_value(value)}" for name, value in image.configuration.items()

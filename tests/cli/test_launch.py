@@ -68,12 +68,13 @@ def test_quiet(tmp_path: Path) -> None:
 def test_a_file_gives_options_and_the_command_line_wins(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(
         'cpus = 3\nworkload = "storm:1000"\nmemory = "64M"\nseed = 5\njson = true\nrun-dir = "here"\n'
-        "hotplug = [1, 2]\n")
+        'hotplug = [1, 2]\nfault = ["ipi-late:100", "ipi-doubled"]\n')
     done = cpuemu("launch", "--config", "m.toml", "--seed", "6", cwd=tmp_path)
     said = json.loads(done.stdout)
     assert (done.returncode, said["verdict"], said["cpus"], said["seed"]) == (0, "ok", 3, 6), done
     assert said["run_dir"] == str(tmp_path / "here")
     assert said["counts"]["offline"] >= 2
+    assert "--fault ipi-late:100 --fault ipi-doubled" in said["again"]
 
 
 def test_seconds_keep_a_storm_going_until_done_does_not(launch: Callable[..., Launched]) -> None:

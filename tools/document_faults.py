@@ -1,0 +1,60 @@
+"""Writes docs/faults.md from the declaration in cpuemu/faults.py: python -m tools.document_faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cpuemu.faults import CERTAIN, FAULTS, NOTIFIERS, Argument, FaultType
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "faults.md"
+
+INTRODUCTION = """\
+# Faults on purpose
+
+Written by `python -m tools.document_faults` from `cpuemu/faults.py`.
+
+`cpuemu launch --fault NAME[:ARGUMENT]` injects a fault, any number of different ones in one run. Nothing is injected
+before the workload runs: a machine always boots. Whether an occasion is one is drawn from a random stream of each CPU
+that follows from `--seed`; on a free-running machine the occasions themselves come in another order every time.
+
+    cpuemu launch --workload pressure --memory 64M --fault ipi-lost:0.001
+    cpuemu launch --workload pressure --memory 64M --hotplug random --fault alloc-failure --fault failing-notifier
+
+Every injected fault is a `cpuemu_fault` event in the trace of its CPU, and counted: `fault_NAME` among the `counts` of
+`--json`, `injected` in the summary. A finding that comes of one names it in its `fault`, and the verdict has it in
+its own `fault`, so that nobody takes it for a defect of the machine; a finding that none of the injected faults
+explains has none, and is the machine's. The verdict of such a run is `failed` and the exit code 1, as of any machine
+that failed.
+
+The faults of a process, `kill -9` of any of them and a full disk, need no option: the run ends with a verdict that
+names who died and where, and everything recorded stays readable.
+
+## The table
+
+| `--fault` | what it does | what the run ends with | why |
+|---|---|---|---|
+"""
+
+DEFAULTS = {
+    Argument.RATE: "RATE: the share of the occasions, above 0 and up to 1, default {default:g}",
+    Argument.MICROSECONDS: "MICROSECONDS: up to {most:,.0f}, default {default:,.0f}",
+    Argument.SECONDS: "SECONDS: up to {most:g}, default {default:g}",
+    Argument.CPU: "N: the CPU",
+    Argument.NOTIFIER: f"NAME: {' or '.join(NOTIFIERS)}, default both",
+}
+
+
+def _row(kind: FaultType) -> str:
+    usage = f"`{kind.name}:{kind.argument.value}`" if kind.default is None else f"`{kind.name}[:{kind.argument.value}]`"
+    argument = DEFAULTS[kind.argument].format(default=kind.default, most=kind.most)
+    return f"| {usage}<br>{argument} | {kind.does} | {kind.ends} | {kind.why} |"
+
+
+def page() -> str:
+    """The whole page."""
+    assert CERTAIN == 1_000_000
+    return INTRODUCTION + "\n".join(map(_row, FAULTS)) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
