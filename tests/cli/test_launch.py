@@ -34,7 +34,7 @@ def test_json(launch: Callable[..., Launched]) -> None:
     assert set(said["counts"]) >= COUNTS
     assert said["counts"]["alloc"] > 1000
     assert said["counts"]["offline"] >= 1
-    assert set(said["latency_us"]) == {"ipi", "drain_all", "offline", "online"}
+    assert set(said["latency_us"]) >= {"ipi", "drain_all", "offline", "online"}
     for row in said["latency_us"].values():
         assert set(row) == {"median", "p99", "max", "n"}
         assert row["median"] <= row["p99"] <= row["max"] or not row["n"]
