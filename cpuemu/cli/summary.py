@@ -88,8 +88,13 @@ def _latencies(console: Console, verdict: Verdict) -> None:
     for column in ("median", "p99", "max", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, row in rows.items():
-        table.add_row(name, *(f"{row[column]:,.0f}" for column in ("median", "p99", "max", "n")))
+        table.add_row(name, *(_number(row[column]) for column in ("median", "p99", "max", "n")))
     console.print(table)
+
+
+def _number(value: float) -> str:
+    """Below 10, as an allocation from a CPU's own list is, two digits say something."""
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
 
 
 def _finding(console: Console, finding: Finding) -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cpuemu.cli.compare_tables import tables
+from cpuemu.cli.compare_tables import claim_sheet, known_text, metrics_sheet, side_by_side
 from cpuemu.cli.comparison import avoidable, claim, difference, estimated, oom_pairs, summary
 from cpuemu.cli.metrics import METRICS
 from cpuemu.coordinator.oom_moments import Moments
@@ -87,29 +87,37 @@ def test_avoidable_drains() -> None:
     assert (found.count, found.of) == (9, 40)
 
 
-def text(runs: int, known: str = "") -> str:
+def sheets(seeds: int, known: str = "") -> tuple[dict[str, tuple[str, ...]], str, str]:
+    """Rows by their text, the caption, and what is said of known defects."""
     made = comparison({
-        "on-each-cpu": [verdict(seed, drain_all=40 + seed, drain_ipi=280) for seed in range(1, runs + 1)],
-        "[odd].py:Mine": [verdict(seed, drain_all=seed, known=known) for seed in range(1, runs + 1)]})
-    out = io.StringIO()
-    Console(file=out, width=200).print(tables(made, "storm on 8 CPUs"))
-    return out.getvalue()
-
-
-def row(text: str, title: str) -> str:
-    return next(line for line in text.splitlines() if line.strip().startswith(title))
+        "on-each-cpu": [verdict(seed, drain_all=40 + seed, drain_ipi=280) for seed in range(1, seeds + 1)],
+        "[odd].py:Mine": [verdict(seed, drain_all=seed, known=known) for seed in range(1, seeds + 1)]})
+    metrics, claims = metrics_sheet(made), claim_sheet(made)
+    return {text.strip(): cells for text, cells in metrics.rows + claims.rows}, metrics.caption, known_text(made)
 
 
 def test_the_table_marks_what_differs() -> None:
-    printed = text(8)
-    assert "storm on 8 CPUs" in printed and "[odd].py:Mine" in printed
-    assert "44.5" in row(printed, "drains of all CPUs") and row(printed, "drains of all CPUs").rstrip().endswith("*")
-    assert "*" not in row(printed, "OOM kills")
-    assert "–" in row(printed, "drain, median"), "nobody measured one"
-    assert "known defect" in row(printed, "runs that showed") and "docs/known-defects.md" not in printed
+    rows, caption, known = sheets(8)
+    assert rows["drains of all CPUs"][0].startswith("44.5 (") and rows["drains of all CPUs"][1].endswith(")*")
+    assert rows["OOM kills"] == ("0", "0") and rows["runs that showed a known defect"] == ("0", "0")
+    assert rows["of these below the min watermark"] == ("0", "0")
+    assert "drain, median" not in rows, "nobody measured one"
+    assert "on-each-cpu has an interval without 0" in caption and known == ""
 
 
 def test_few_seeds_mark_nothing_and_say_so() -> None:
-    printed = text(5, known="13b")
-    assert "*" not in printed and "that takes 6 seeds" in printed
-    assert "13b ([odd].py:Mine 5)" in printed
+    rows, caption, known = sheets(5, known="13b")
+    assert not any(cell.endswith("*") for cells in rows.values() for cell in cells)
+    assert "that takes 6 seeds" in caption
+    assert known == "runs with known defects: 13b (\\[odd].py:Mine 5): see docs/known-defects.md"
+
+
+@pytest.mark.parametrize(("width", "tables"), [(200, 1), (60, 3), (20, 3)])
+def test_a_narrow_terminal_has_the_policies_one_after_another(width: int, tables: int) -> None:
+    made = comparison({name: [verdict(1, drain_all=12_345), verdict(2)] for name in ("on-each-cpu", "b" * 24, "[c]")})
+    out = io.StringIO()
+    parts = side_by_side(metrics_sheet(made), Console(file=out, width=width))
+    assert len(parts) == tables
+    Console(file=out, width=200).print(*parts)
+    assert out.getvalue().count("6,172 (0–12,345)") == 3
+    assert "[c]" in out.getvalue() and "…" not in out.getvalue()
