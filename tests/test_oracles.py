@@ -22,7 +22,7 @@ TIGHT = ("--memory", "16M", "--workload", "storm:3000", "--tasks", "12")
 TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "no_drain_of_the_dead": ((*STORM, "--hotplug", "1,2"), {"pages-on-dead-cpu"}),
     "a_block_is_lost": (STORM, {"page-conservation"}),
-    "freed_twice": (STORM, {"bad-page"}),
+    "freed_twice": (STORM, {"double-free"}),
     "calls_without_looking": (("--workload", f"{ROOT}/tests/calls.py:Calls", "--hotplug", "1,2,3"),
                               {"ipi-to-offline", "csd-lock-wait", "deadlock"}),
     "no_acknowledgement": (TIGHT, {"csd-lock-wait", "deadlock"}),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cpuemu.kernel import oracles
+from cpuemu.kernel.bug import WARN_ON_ONCE
 from cpuemu.kernel.sched import scheduler_ipi, wake_ready
 from cpuemu.kernel.smp import generic_smp_call_function_interrupt, generic_smp_call_function_single_interrupt
 from cpuemu.layout import Vector
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 def interrupt(cpu: Cpu, vector: Vector, source: int) -> None:
     """Run a vector's handler.  Context: interrupts off, hardirq counted."""
+    life = cpu.apic.life_taken
+    WARN_ON_ONCE(cpu, life != cpu.me.generation & 0xFFFF, oracles.STALE_FRAME,
+                 f"an interrupt is taken that was sent to life {life} of cpu {cpu.number}, which is in its life "
+                 f"{cpu.me.generation}")
     if vector == Vector.RESCHEDULE:
         scheduler_ipi(cpu)
     elif vector == Vector.CALL_FUNCTION:

@@ -61,6 +61,10 @@ class Apic:
         self.step: Callable[[Address], None] = _no_step
         """The point before a pending word is set; the coordinator, outside of the machine, has none."""
         self.in_hand: dict[int, tuple[int, int]] = {}
+        self.lives: dict[int, int] = {}
+        """Of us, that each frame was sent to."""
+        self.life_taken = generation & 0xFFFF
+        """The same of the last frame taken."""
         self._linked: dict[int, int] = {}
         self._tickets = machine.header.addr(Header.tickets)
         self.context = zmq.Context(1)
@@ -180,6 +184,7 @@ class Apic:
             if life != self.generation & 0xFFFF:
                 self._stale()
                 continue
+            self.lives[ticket] = life
             if self.wire is not None and not self.wire.hears(ticket, vector, source):
                 continue
             if ticket in in_hand:
@@ -203,6 +208,7 @@ class Apic:
     def take(self, ticket: int) -> tuple[Vector, int]:
         """Acknowledge one interrupt: its word becomes 0, so that the next one of its vector can be raised."""
         vector, source = self.in_hand.pop(ticket)
+        self.life_taken = self.lives.pop(ticket, self.life_taken)
         me = self.machine.cpus[self.who]
         me.in_hand = len(self.in_hand)
         raised = me.raised_ns[vector]
@@ -217,6 +223,7 @@ class Apic:
         # A frame is sent after its word was set, and the word is cleared only by taking it: no word, no life.
         for ticket in [ticket for ticket in self.in_hand if ticket not in named]:
             del self.in_hand[ticket]
+            self.lives.pop(ticket, None)
             self._stale()
 
     def _stale(self) -> None:

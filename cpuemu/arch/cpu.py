@@ -227,6 +227,16 @@ class Cpu:
             frame = frame.f_back
         return " < ".join(frames)
 
+    def backtrace_of(self, error: BaseException) -> str:
+        """As ``backtrace``, of where an error was raised."""
+        frames: list[str] = []
+        trace = error.__traceback__
+        while trace is not None:
+            if _is_kernel(trace.tb_frame):
+                frames.insert(0, f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
+            trace = trace.tb_next
+        return " < ".join(frames[:14])
+
     # --- sleeping and waking -------------------------------------------------------------------------------
 
     def sleep(self, task: int, idle: bool = False) -> None:
@@ -306,10 +316,14 @@ def _kernel_place(frame: FrameType) -> str:
     key = id(code), frame.f_lasti  # a code object's own hash goes over all of its code
     known = _places.get(key)
     if known is None:
-        module = frame.f_globals.get("__name__", "")
-        kernel = module.startswith(("cpuemu.kernel", "cpuemu.policies")) and module != "cpuemu.kernel.bug"
-        known = _places[key] = code, f"{code.co_name}:{frame.f_lineno}" if kernel else ""
+        known = _places[key] = code, f"{code.co_name}:{frame.f_lineno}" if _is_kernel(frame) else ""
     return known[1]
+
+
+def _is_kernel(frame: FrameType) -> bool:
+    """Of the emulated kernel, less what reports its defects."""
+    module: str = frame.f_globals.get("__name__", "")
+    return module.startswith(("cpuemu.kernel", "cpuemu.policies")) and module != "cpuemu.kernel.bug"
 
 
 _places: dict[tuple[int, int], tuple[CodeType, str]] = {}

@@ -33,6 +33,8 @@ from cpuemu.coordinator.verdict import judge, save
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
 from cpuemu.core import bucket, now
+from cpuemu.kernel import oracles
+from cpuemu.kernel.findings import locks_held, write_finding
 from cpuemu.kernel.hung_task import explain
 from cpuemu.layout import Counter, CpuState, Latency, MachineState, TaskFlag, TaskState, first_workload_task
 
@@ -367,6 +369,10 @@ class Coordinator:
         words.state = CpuState.DEAD
         self.header.dead_cpu = cpu + 1
         detail = f"cpu {cpu} gen {generation} ({how}) died at {cpu_last_seen(self.machine, cpu)}"
+        held = list(locks_held(self.machine, [cpu], []))
+        if held:
+            write_finding(self.image.ram, self.machine, oracles.OWNER_DIED,
+                          f"cpu {cpu}'s process died and holds {'; '.join(held)}", cpu, words.current)
         return Outcome("cpu-died", f"cpu {cpu}", detail)
 
     def _failure(self) -> Outcome:

@@ -131,7 +131,7 @@ def judge(machine: Machine, mapping: mmap.mmap, config: LaunchConfig, outcome: O
     """Read findings, audit every page, sum counters and histograms, and decide the word."""
     findings = findings_of(machine)
     pages = audit(machine, mapping, _torn(machine, outcome))
-    findings += [said(oracles.PAGE_CONSERVATION, sentence) for sentence in pages.findings]
+    findings += [said(rule, sentence) for rule, sentence in pages.wrong]
     if machine.header.state == MachineState.OFF:
         findings += _left_behind(machine)
     if outcome.kind == "hung":
@@ -213,18 +213,17 @@ def _too_many(machine: Machine) -> list[str]:
 
 
 def _left_behind(machine: Machine) -> list[Finding]:
-    """What a machine at rest must not have: pages or calls on the lists of a CPU that is offline."""
+    """What a machine at rest must not have, besides pages: calls or works queued on a CPU that is offline."""
     found = []
     for cpu in machine.cpus:
         if machine.cpumasks[Mask.ONLINE].bits[cpu.index // 64] >> cpu.index % 64 & 1 or cpu.state == CpuState.ABSENT:
             continue
-        pages = sum(machine.pcp(cpu.index, zone).count for zone in range(machine.dims.zones))
-        if pages:
-            found.append(said(oracles.PAGES_ON_DEAD_CPU, f"{pages} pages are on the lists of cpu {cpu.index}, "
-                                 "which is offline", cpu=cpu.index))
         if machine.single_queues[cpu.index].head != NOBODY:
             found.append(said(
                 oracles.CALLS_ON_DEAD_CPU, f"calls are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
+        if machine.stoppers[cpu.index].head != NOBODY:
+            found.append(said(
+                oracles.WORKS_ON_DEAD_CPU, f"works are queued on cpu {cpu.index}, which is offline", cpu=cpu.index))
     return found
 
 

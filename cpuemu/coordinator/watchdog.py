@@ -32,6 +32,7 @@ from cpuemu.layout import (
     Vector,
     first_workload_task,
 )
+from cpuemu.sites import site_name
 
 SECOND = 1_000_000_000
 YOUNG_NS = SECOND
@@ -53,6 +54,7 @@ class Thresholds:
     stop_machine: float = 10.0
     hung_task: float = 30.0
     soft_lockup: float = 20.0
+    hard_lockup: float = 10.0
     at_rest: float = 2.0
 
 
@@ -240,10 +242,11 @@ class Watchdog:
     # --- CPUs that do not move -----------------------------------------------------------------------------
 
     def _hearts(self, edges: list[Edge], now_ns: int, judge: bool) -> None:
-        """Soft lockup: a CPU outside of its poll that passes no point and does no operation."""
+        """Lockups: a CPU outside of its poll that passes no point and does no operation; hard: with interrupts off."""
         for words in self.machine.cpus:
             cpu = words.index
-            life = (words.generation, words.heart, words.counters[Counter.OPERATIONS])
+            deaf = bool(words.irqs_off or words.hardirq)
+            life = (words.generation, words.heart, words.counters[Counter.OPERATIONS], deaf)
             last = self._life.get(cpu)
             self._moved[cpu] = last is not None and last.what != life
             # In state D the host reads or writes for it; asleep in its poll it waits for others.
@@ -252,8 +255,12 @@ class Watchdog:
                 self._life[cpu] = _Still(life, now_ns)
                 continue
             self._count_host(last, edges, ("irq", cpu) if words.hardirq else ("task", words.current), now_ns)
-            if judge and last.late_ns(now_ns) > self.limits.soft_lockup * SECOND:
-                task = self.machine.tasks[words.current]
+            task = self.machine.tasks[words.current]
+            if judge and deaf and last.late_ns(now_ns) > self.limits.hard_lockup * SECOND:
+                self._found(oracles.HARD_LOCKUP, f"Watchdog detected hard LOCKUP on cpu {cpu}: no point for "
+                            f"{(now_ns - last.since_ns) / SECOND:.0f} s, last seen at "
+                            f"{site_name(self.machine, words.point_site)} [{task.comm}:{task.index}]", cpu, task.index)
+            elif judge and last.late_ns(now_ns) > self.limits.soft_lockup * SECOND:
                 self._found(oracles.SOFT_LOCKUP, f"BUG: soft lockup - CPU#{cpu} stuck for "
                             f"{(now_ns - last.since_ns) / SECOND:.0f}s! [{task.comm}:{task.index}]", cpu, task.index)
 

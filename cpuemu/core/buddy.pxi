@@ -78,7 +78,8 @@ cdef int64_t rmqueue_smallest(core_t *c, uint32_t zone, uint32_t order, uint32_t
             continue
         pfn = c.mem_map[head].next
         if c.mem_map[pfn].state != PAGESTATE_BUDDY or c.mem_map[pfn].order != current:
-            raise BadPage(f"page {pfn:#x} on the free list of order {current} is not a free block of that order")
+            kind = DoubleAlloc if c.mem_map[pfn].state == PAGESTATE_ALLOCATED else BadPage
+            raise kind(f"page {pfn:#x} on the free list of order {current} is not a free block of that order")
         from_buddy(c, zone, pfn)
         expand(c, zone, pfn, order, current, migratetype)
         return pfn

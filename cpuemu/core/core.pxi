@@ -258,6 +258,10 @@ cdef class Core:
         """An allocated block becomes single allocated pages of the same owner."""
         split_allocated(&self.c, pfn, order)
 
+    def count_zone(self, uint32_t zone):
+        """Pages in buddy blocks, on pcp lists, allocated, in no block; free blocks by order.  Context: a quiet moment."""
+        return count_zone(&self.c, zone)
+
     def lru_add(self, uint32_t pfn):
         """A page becomes the page cache's, at the head of its zone's list (lru_lock)."""
         lru_insert(&self.c, pfn)

@@ -37,7 +37,7 @@ cdef inline int list_del(core_t *c, uint32_t entry) except -1:
     cdef uint32_t after = c.mem_map[entry].next
     cdef uint32_t before = c.mem_map[entry].prev
     if c.mem_map[after].prev != entry or c.mem_map[before].next != entry:
-        raise BadPage(f"list_del corruption: page {entry:#x} is not where its neighbours {before:#x} and {after:#x} say")
+        raise ListCorruption(f"list_del corruption: page {entry:#x} is not where its neighbours {before:#x} and {after:#x} say")
     put32(c.mem_map[after].prev, before, "list_del:next.prev")
     put32(c.mem_map[before].next, after, "list_del:prev.next")
     return 0

@@ -28,6 +28,18 @@ class BadPage(Exception):
     """A page's record, or a list of pages, is not what it must be: the emulated kernel has a bug."""
 
 
+class DoubleFree(BadPage):
+    """A page is freed that is free already."""
+
+
+class DoubleAlloc(BadPage):
+    """A page is about to be handed out, and it is allocated."""
+
+
+class ListCorruption(BadPage):
+    """A page's neighbours on a list do not know of it."""
+
+
 class LeafError(Exception):
     """A leaf was entered without the lock, or in the context, that its words ask for (checked mode)."""
 

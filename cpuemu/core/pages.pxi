@@ -2,6 +2,8 @@
 
 cdef inline int prep_new_page(core_t *c, uint32_t pfn, uint32_t order, uint32_t migratetype, uint32_t gfp,
                               uint32_t task) except -1:
+    if c.mem_map[pfn].state == PAGESTATE_ALLOCATED:
+        raise DoubleAlloc(f"page {pfn:#x} is handed out: it is allocated, owner {c.mem_map[pfn].owner}")
     put8(c.mem_map[pfn].state, PAGESTATE_ALLOCATED, "prep_new_page:state")
     put8(c.mem_map[pfn].order, order, "prep_new_page:order")
     put32(c.mem_map[pfn].owner, task, "prep_new_page:owner")
@@ -14,13 +16,24 @@ cdef inline int prep_new_page(core_t *c, uint32_t pfn, uint32_t order, uint32_t 
     return 0
 
 
+cdef bint is_free(core_t *c, uint32_t pfn) noexcept nogil:
+    # On a list, or inside of a free block that begins before it.
+    cdef uint32_t order, head
+    for order in range(MAX_ORDER):
+        head = pfn & ~((1 << order) - 1)
+        if c.mem_map[head].state == PAGESTATE_BUDDY and c.mem_map[head].order >= order:
+            return True
+    return c.mem_map[pfn].state == PAGESTATE_PCP
+
+
 cdef inline int free_prepare(core_t *c, uint32_t pfn, uint32_t order) except -1:
     # free_pages_prepare; the pageblock's migratetype.
     cdef uint32_t owner
     if pfn >= c.nr_pages:
         raise BadPage(f"page {pfn:#x} freed: the machine has {c.nr_pages:#x}")
     if c.mem_map[pfn].state != PAGESTATE_ALLOCATED or c.mem_map[pfn].order != order:
-        raise BadPage(f"page {pfn:#x} freed with order {order}: its state is {STATES[c.mem_map[pfn].state]}, "
+        kind = DoubleFree if is_free(c, pfn) else BadPage
+        raise kind(f"page {pfn:#x} freed with order {order}: its state is {STATES[c.mem_map[pfn].state]}, "
                       f"order {c.mem_map[pfn].order}, owner {c.mem_map[pfn].owner}")
     trace(c, EVENT_MM_PAGE_FREE, pfn, order, 0, 0)
     count(c, COUNTER_FREE, 1)
@@ -67,6 +80,33 @@ cdef list lru_take(core_t *c, uint32_t zone, int wanted):
         pages.append(pfn)
         wanted -= 1
     return pages
+
+
+# --- a quiet moment: nobody changes any page
+
+cdef object count_zone(core_t *c, uint32_t zone):
+    # From block to block.  Pages in buddy blocks, on pcp lists, allocated, in no block; free blocks by order.
+    cdef em_zone *z = &c.zones[zone]
+    cdef uint32_t pfn = z.start_pfn
+    cdef uint32_t end = min(z.start_pfn + z.spanned, c.nr_pages)
+    cdef uint64_t pages[5]
+    cdef uint32_t blocks[MAX_ORDER]
+    cdef uint32_t state, order, at
+    for at in range(5):
+        pages[at] = 0
+    for at in range(MAX_ORDER):
+        blocks[at] = 0
+    with nogil:
+        while pfn < end:
+            state, order = c.mem_map[pfn].state, c.mem_map[pfn].order
+            if (state != PAGESTATE_BUDDY and state != PAGESTATE_ALLOCATED) or order >= MAX_ORDER:
+                order = 0
+            if state == PAGESTATE_BUDDY:
+                blocks[order] += 1
+            pages[state if state < 5 else <uint32_t>PAGESTATE_TAIL] += 1 << order
+            pfn += 1 << order
+    return (pages[PAGESTATE_BUDDY], pages[PAGESTATE_PCP], pages[PAGESTATE_ALLOCATED], pages[PAGESTATE_TAIL],
+            [blocks[at] for at in range(MAX_ORDER)])
 
 
 # --- boot: nobody else is there yet; the counters are stored, not added to differentials

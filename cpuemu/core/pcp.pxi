@@ -8,6 +8,12 @@ cdef inline int put_on_pcp(core_t *c, uint32_t pfn, uint32_t migratetype) except
     return 0
 
 
+cdef object not_listed(core_t *c, uint32_t pfn, uint32_t cpu):
+    kind = DoubleAlloc if c.mem_map[pfn].state == PAGESTATE_ALLOCATED else BadPage
+    return kind(f"page {pfn:#x} is on a list of cpu {cpu} but says {STATES[c.mem_map[pfn].state]}, "
+                f"owner {c.mem_map[pfn].owner}")
+
+
 cdef int refill(core_t *c, uint32_t zone, uint32_t migratetype, int wanted, bint cold) except -1:
     # rmqueue_bulk: each page goes behind the one before it, so they come out in ascending order.
     cdef uint32_t place = pcp_list(c, c.cpu, zone, migratetype)
@@ -38,8 +44,7 @@ cdef inline int64_t take_pcp(core_t *c, uint32_t zone, uint32_t migratetype, bin
         return -1
     pfn = c.mem_map[head].prev if cold else c.mem_map[head].next
     if c.mem_map[pfn].state != PAGESTATE_PCP or c.mem_map[pfn].owner != c.cpu:
-        raise BadPage(f"page {pfn:#x} is on a list of cpu {c.cpu} but says state {c.mem_map[pfn].state}, "
-                      f"cpu {c.mem_map[pfn].owner}")
+        raise not_listed(c, pfn, c.cpu)
     list_del(c, pfn)
     puti32(pcp.count, pcp.count - 1, "buffered_rmqueue:pcp.count")
     return pfn
@@ -86,8 +91,7 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
         while True:
             pfn = c.mem_map[head].prev
             if c.mem_map[pfn].state != PAGESTATE_PCP or c.mem_map[pfn].owner != owner:
-                raise BadPage(f"page {pfn:#x} is on a list of cpu {owner} but says state {c.mem_map[pfn].state}, "
-                              f"cpu {c.mem_map[pfn].owner}")
+                raise not_listed(c, pfn, owner)
             list_del(c, pfn)
             put8(c.mem_map[pfn].state, PAGESTATE_TAIL, "free_pcppages_bulk:state")
             trace(c, EVENT_MM_PAGE_PCPU_DRAIN, pfn, 0, c.mem_map[pfn].migratetype, 0)

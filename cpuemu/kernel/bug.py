@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import PowerOff
+from cpuemu.core import BadPage, DoubleAlloc, DoubleFree, ListCorruption
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
 from cpuemu.kernel.findings import write_finding
 from cpuemu.kernel.oracles import Rule
 from cpuemu.layout import Severity
@@ -26,18 +28,29 @@ if TYPE_CHECKING:
 _warned: set[tuple[str, str]] = set()
 
 
-def report(cpu: Cpu, rule: Rule, message: str, known: str = "", cpus: Iterable[int] = ()) -> None:
+def report(cpu: Cpu, rule: Rule, message: str, known: str = "", cpus: Iterable[int] = (),
+           stack: str = "") -> None:
     """Write a finding.  Fatal: freeze the rings, stop the machine, and end this CPU (PowerOff).
 
-    ``cpus``: who is concerned besides this CPU.
+    ``cpus``: who is concerned besides this CPU; ``stack``: when it is not the caller's.
     """
-    number = write_finding(cpu.ram, cpu.machine, rule, message, cpu.number, cpu.me.current, cpu.backtrace(), known,
-                           cpus)
+    number = write_finding(cpu.ram, cpu.machine, rule, message, cpu.number, cpu.me.current,
+                           stack or cpu.backtrace(), known, cpus)
     cpu.core.trace(Event.CPUEMU_FINDING, number)
     if rule.severity >= Severity.FATAL:
         ring_all(cpu)
         raise PowerOff
     cpu.ring_coordinator()
+
+
+def bad_page(cpu: Cpu, bad: BadPage) -> None:
+    """A leaf has found a page, or a list of pages, that is not what it must be: the machine ends."""
+    rule = next((rule for kind, rule in BAD_PAGES if isinstance(bad, kind)), oracles.BAD_PAGE)
+    report(cpu, rule, f"BUG: Bad page state in process {cpu.current.comm}: {bad}", stack=cpu.backtrace_of(bad))
+
+
+BAD_PAGES = ((DoubleFree, oracles.DOUBLE_FREE), (DoubleAlloc, oracles.DOUBLE_ALLOC),
+             (ListCorruption, oracles.LIST_CORRUPTION))
 
 
 def ring_all(cpu: Cpu) -> None:

@@ -38,7 +38,7 @@ from cpuemu.kernel.kthread import free_task, kthread_create_on_node, kthread_fun
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
 from cpuemu.kernel.sched import might_sleep, try_to_wake_up, wait_event, wake
-from cpuemu.kernel.sched_migrate import adopt_sleepers, migrate_tasks
+from cpuemu.kernel.sched_migrate import adopt_sleepers, migrate_tasks, tasks_left_on
 from cpuemu.kernel.stop_machine import (
     cpu_stopper_drain,
     cpu_stopper_enable,
@@ -90,6 +90,7 @@ def get_online_cpus(cpu: Cpu) -> None:
         return
     mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_GET_ONLINE)
     hotplug.refcount += 1
+    cpu.current.online_refs += 1
     mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
 
 
@@ -99,6 +100,7 @@ def put_online_cpus(cpu: Cpu) -> None:
         return
     mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_GET_ONLINE)
     hotplug.refcount -= 1
+    cpu.current.online_refs -= 1
     mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
     wake(cpu, hotplug.addr(Hotplug.refcount))
 
@@ -267,11 +269,15 @@ def cpu_dead(cpu: Cpu, number: int) -> int:
                  f"{left} pages are left on the lists of cpu {number}, which died")
     WARN_ON_ONCE(cpu, machine.single_queues[number].head != NOBODY, oracles.CALLS_ON_DEAD_CPU,
                  f"calls are left on the queue of cpu {number}, which died")
+    lost = tasks_left_on(cpu, number)
+    BUG_ON(cpu, bool(lost), oracles.TASK_LOST, f"task {', '.join(lost)} is on cpu {number}, which died")
     return 0
 
 
 def post_dead(cpu: Cpu, number: int) -> int:
     call_chain(cpu, CPU_POST_DEAD, number)
+    WARN_ON_ONCE(cpu, cpu.machine.stoppers[number].head != NOBODY, oracles.WORKS_ON_DEAD_CPU,
+                 f"works are left on the stopper of cpu {number}, which died")
     mutex_unlock(cpu, LOCK_CPU_ADD_REMOVE)
     return 0
 

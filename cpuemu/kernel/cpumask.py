@@ -40,21 +40,21 @@ def cpumask_check(cpu: Cpu, number: int) -> int:
 
 def cpumask_word(cpu: Cpu, mask: Mask, number: int) -> Address:
     """The address of the word that holds a CPU's bit."""
-    return cpu.machine.cpumasks[mask].addr(Cpumask.bits, number // 64)
+    return cpu.machine.cpumasks[mask].addr(Cpumask.bits, cpumask_check(cpu, number) // 64)
 
 
 def cpumask_test_cpu(cpu: Cpu, number: int, mask: Mask) -> bool:
-    return bool(cpu.ram.read(cpumask_word(cpu, mask, cpumask_check(cpu, number))) >> number % 64 & 1)
+    return bool(cpu.ram.read(cpumask_word(cpu, mask, number)) >> number % 64 & 1)
 
 
 def cpumask_set_cpu(cpu: Cpu, number: int, mask: Mask) -> None:
-    word = cpumask_word(cpu, mask, cpumask_check(cpu, number))
+    word = cpumask_word(cpu, mask, number)
     cpu.point(P_SET[mask], word, Kind.WRITE)
     cpu.ram.set_bits(word, 1 << number % 64)
 
 
 def cpumask_clear_cpu(cpu: Cpu, number: int, mask: Mask) -> None:
-    word = cpumask_word(cpu, mask, cpumask_check(cpu, number))
+    word = cpumask_word(cpu, mask, number)
     cpu.point(P_CLEAR[mask], word, Kind.WRITE)
     cpu.ram.clear_bits(word, 1 << number % 64)
 

@@ -45,8 +45,24 @@ PAGES = "pages"
 PAGE_CONSERVATION = _rule(
     PAGES, "page-conservation", FATAL,
     "the audit at power-off finds a page that is nowhere, twice somewhere, or not what its record says")
+PAGE_COUNT = _rule(
+    PAGES, "page-count", FATAL,
+    "with everybody stopped by stop_machine, free pages, pages on pcp lists and allocated pages are not all pages")
+PAGE_ON_TWO_LISTS = _rule(
+    PAGES, "page-on-two-lists", FATAL, "the audit finds a page on two lists, or twice on one")
+LIST_COUNT = _rule(
+    PAGES, "list-count", FATAL, "the audit finds a list whose counter is not the number of its links")
+DOUBLE_FREE = _rule(
+    PAGES, "double-free", FATAL, "a page is freed that is free already",
+    "mm/page_alloc.c: \"BUG: Bad page state in process …\"")
+DOUBLE_ALLOC = _rule(
+    PAGES, "double-alloc", FATAL, "a page is handed out that is allocated already",
+    "mm/page_alloc.c, check_new_page: \"BUG: Bad page state in process …\"")
+LIST_CORRUPTION = _rule(
+    PAGES, "list-corruption", FATAL, "a page is taken off a list whose links do not lead to it and on",
+    "lib/list_debug.c: \"list_del corruption\"")
 BAD_PAGE = _rule(
-    PAGES, "bad-page", FATAL, "a page is freed that is not allocated, or a list holds a page that is not on it",
+    PAGES, "bad-page", FATAL, "a page is freed with a wrong order, or a list holds a page that is not what it says",
     "mm/page_alloc.c: \"BUG: Bad page state in process …\"")
 PAGES_ON_DEAD_CPU = _rule(
     PAGES, "pages-on-dead-cpu", WARN, "pages are left on the lists of a CPU that is offline")
@@ -71,6 +87,20 @@ EMPTY_IPI_MASK = _rule(
 SMP_CALL_IRQS_OFF = _rule(
     CALLS, "smp-call-irqs-off", WARN, "another CPU is called with interrupts off: two that do it wait for ever",
     "kernel/smp.c: WARN_ON_ONCE(cpu_online(this_cpu) && irqs_disabled() && …)")
+SMP_CALL_IN_INTERRUPT = _rule(
+    CALLS, "smp-call-in-interrupt", WARN, "another CPU is called from an interrupt handler",
+    "kernel/smp.c, since v5.3: WARN_ON_ONCE(!in_task())")
+STALE_FRAME = _rule(
+    CALLS, "stale-frame", WARN, "an interrupt is taken that was sent to an earlier life of this CPU")
+CSD_LOCKED_TWICE = _rule(
+    CALLS, "csd-locked-twice", WARN, "a csd is locked by one who did not wait for the one before")
+CSD_UNLOCKED_TWICE = _rule(
+    CALLS, "csd-unlocked-twice", WARN, "a csd is unlocked that is not locked",
+    "kernel/smp.c, csd_unlock: WARN_ON(!(data->flags & CSD_FLAG_LOCK))")
+CSD_REUSED = _rule(
+    CALLS, "csd-reused", WARN, "a csd is filled anew while it is queued: a CPU runs what was meant for another")
+CSD_WAIT_IRQS_OFF = _rule(
+    CALLS, "csd-wait-irqs-off", WARN, "a csd is waited for with interrupts off")
 CSD_LOCK_WAIT = _rule(
     CALLS, "csd-lock-wait", FATAL, "a called CPU does not answer",
     "kernel/smp.c, since v5.10: \"csd: Detected non-responsive CSD lock\"")
@@ -100,6 +130,13 @@ ONLINE_AFTER_TAKE_DOWN = _rule(
 CPU_DEAD_FAILED = _rule(
     HOTPLUG, "cpu-dead-failed", FATAL, "a CPU_DEAD notifier failed, when nothing may fail any more",
     "kernel/cpu.c, cpu_notify_nofail: BUG_ON(err)")
+ONLINE_CHANGED = _rule(
+    HOTPLUG, "online-changed", WARN, "num_online_cpus() changed inside of stop_machine, or was not what it stopped")
+WORKS_ON_DEAD_CPU = _rule(
+    HOTPLUG, "works-on-dead-cpu", WARN, "works are left on the stopper of a CPU that is offline: their askers wait on")
+TASK_LOST = _rule(
+    HOTPLUG, "task-lost", HOST, "a task is left on a CPU that has died: a defect of the emulator",
+    "kernel/cpu.c, check_for_tasks: \"Task %s (pid = %d) is on cpu %d\"")
 STOP_MACHINE_STUCK = _rule(
     HOTPLUG, "stop-machine-stuck", FATAL, "the barrier of stop_machine does not move on")
 
@@ -110,7 +147,7 @@ DEADLOCK = _rule(
     LOCKS, "deadlock", FATAL,
     "a cycle of waits that nobody outside of it can end: locks, csds, the barrier, the hotplug lock, the scheduler")
 OWNER_DIED = _rule(
-    LOCKS, "owner-died", FATAL, "a lock is waited for whose owner's process has died")
+    LOCKS, "owner-died", FATAL, "a CPU's process died, and the CPU holds a lock")
 MUTEX_NOT_OWNER = _rule(
     LOCKS, "mutex-not-owner", FATAL, "a mutex is unlocked by a task that does not own it",
     "kernel/mutex-debug.c: DEBUG_LOCKS_WARN_ON(lock->owner != current)")
@@ -138,6 +175,9 @@ IRQ_LOCK_INVERSION = _rule(
 # --- what takes too long -----------------------------------------------------------------------------------
 
 TIME = "what takes too long"
+HARD_LOCKUP = _rule(
+    TIME, "hard-lockup", FATAL, "a CPU with interrupts off passes no point",
+    "kernel/watchdog.c: \"Watchdog detected hard LOCKUP on cpu %d\"")
 SOFT_LOCKUP = _rule(
     TIME, "soft-lockup", FATAL, "a CPU passes no point and does no operation",
     "kernel/watchdog.c: \"BUG: soft lockup - CPU#%d stuck for %us!\"")

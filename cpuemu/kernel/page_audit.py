@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+from cpuemu.kernel.oracles import LIST_COUNT, PAGE_ON_TWO_LISTS, PAGES_ON_DEAD_CPU
 from cpuemu.kernel.page_count import RECORD, PageAudit, ZoneAudit, check_free_pages, count_only, records
 from cpuemu.layout import (
     MAX_ORDER,
@@ -45,11 +46,11 @@ def audit(machine: Machine, image: Buffer, torn_by: str | None = None) -> PageAu
     """
     result = _Walk(machine, image).run()
     if result.suppressed:
-        result.findings.append(f"and {result.suppressed} more of the kind")
-    if torn_by and result.findings:
-        result.notes.append(f"page accounting is torn by {torn_by}: {len(result.findings) + result.suppressed} "
+        result.wrong.append((result.wrong[-1][0], f"and {result.suppressed} more of the kind"))
+    if torn_by and result.wrong:
+        result.notes.append(f"page accounting is torn by {torn_by}: {len(result.wrong) + result.suppressed} "
                             f"discrepancies, the first: {result.findings[0]}")
-        result.findings = []
+        result.wrong = []
     return result
 
 
@@ -93,7 +94,7 @@ class _Walk:
             for order in range(MAX_ORDER):
                 links = sum(self._free_list(zone, name, order, kind) for kind in range(MigrateType.TYPES))
                 if links != (count := self.machine.zones[zone].nr_free[order]):
-                    self.found(f"zone {name}: nr_free[{order}] is {count}, its lists have {links} blocks")
+                    self.found(f"zone {name}: nr_free[{order}] is {count}, its lists have {links} blocks", LIST_COUNT)
             self._lru(zone, name)
             for cpu in range(dims.cpus):
                 self._pcp_lists(cpu, zone, name)
@@ -126,10 +127,10 @@ class _Walk:
         self.result.zones[zone].pcp_by_cpu[cpu] = links
         count = machine.pcp(cpu, zone).count
         if count != links:
-            self.found(f"pcp of cpu {cpu}/{name}: count is {count}, its lists have {links} pages")
+            self.found(f"pcp of cpu {cpu}/{name}: count is {count}, its lists have {links} pages", LIST_COUNT)
         if (links or count) and not machine.cpumasks[Mask.ONLINE].bits[cpu // 64] >> cpu % 64 & 1:
             self.found(f"pages left on a dead CPU's list: cpu {cpu}, which is not online, "
-                       f"has {max(links, count)} pages of zone {name}")
+                       f"has {max(links, count)} pages of zone {name}", PAGES_ON_DEAD_CPU)
 
     def _lru(self, zone: int, name: str) -> None:
         label = f"inactive file list {name}"
@@ -139,7 +140,7 @@ class _Walk:
             if self.states[pfn] != PageState.ALLOCATED or self.owners[pfn] != OWNER_FILE:
                 self.found(f"{label}: page {pfn:#x} is {_state(self.states[pfn])}, owner {_owner(self.owners[pfn])}")
         if links != (count := self.machine.zones[zone].nr_file):
-            self.found(f"zone {name}: nr_file is {count}, its inactive list has {links} pages")
+            self.found(f"zone {name}: nr_file is {count}, its inactive list has {links} pages", LIST_COUNT)
         self.result.zones[zone].file = links
 
     def _list(self, head: int, label: str) -> Iterator[int]:
@@ -151,7 +152,7 @@ class _Walk:
                 self.found(f"{label}: the link of {self._node(before)} leads to {pfn:#x}, which is no page")
                 return
             if self.listed[pfn]:
-                self.found(f"{label}: page {pfn:#x} is on two lists, or twice on this one")
+                self.found(f"{label}: page {pfn:#x} is on two lists, or twice on this one", PAGE_ON_TWO_LISTS)
                 return
             if self.prevs[pfn] != before:
                 self.found(f"{label}: {self._node(before)} links to page {pfn:#x}, "

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cpuemu.kernel.oracles import PAGE_CONSERVATION, Rule
 from cpuemu.layout import MAX_ORDER, Machine, PageState
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class PageAudit:
     zones: list[ZoneAudit] = field(default_factory=list)
     owned: dict[int, int] = field(default_factory=dict)
     """Allocated pages by owner: a task, OWNER_BOOT, OWNER_FILE."""
-    findings: list[str] = field(default_factory=list)
+    wrong: list[tuple[Rule, str]] = field(default_factory=list)
+    """The rule that is broken, and how."""
     suppressed: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -64,16 +66,21 @@ class PageAudit:
         return self.managed - self.buddy - self.pcp - self.allocated
 
     @property
+    def findings(self) -> list[str]:
+        """The sentences alone."""
+        return [sentence for _, sentence in self.wrong]
+
+    @property
     def ok(self) -> bool:
-        return not self.findings
+        return not self.wrong
 
     def pages(self) -> dict[str, int]:
         """The ``pages`` object of ``--json``."""
         return {"managed": self.managed, "buddy": self.buddy, "pcp": self.pcp, "allocated": self.allocated}
 
-    def found(self, sentence: str) -> None:
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(sentence)
+    def found(self, sentence: str, rule: Rule = PAGE_CONSERVATION) -> None:
+        if len(self.wrong) < MAX_FINDINGS:
+            self.wrong.append((rule, sentence))
         else:
             self.suppressed += 1
 

@@ -16,8 +16,7 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from cpuemu.core import BadPage
-from cpuemu.kernel import oracles
-from cpuemu.kernel.bug import report
+from cpuemu.kernel.bug import bad_page
 from cpuemu.kernel.drain_witness import drained_here
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
 from cpuemu.kernel.spinlock import spin_lock, spin_unlock
@@ -106,7 +105,7 @@ def free_pages(cpu: Cpu, pfn: int, order: int, cold: bool = False) -> None:
     try:
         migratetype = cpu.core.free_prepare(pfn, order)
     except BadPage as bad:
-        report(cpu, oracles.BAD_PAGE, f"BUG: Bad page state: {bad}")
+        bad_page(cpu, bad)
         return
     if order == 0:
         free_hot_cold_page(cpu, pfn, migratetype, cold)

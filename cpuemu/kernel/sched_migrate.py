@@ -143,3 +143,15 @@ def adopt_sleepers(cpu: Cpu, dead: int) -> None:
                     add_timer(cpu, task.deadline_ns, task.index)
             raw_spin_unlock(cpu, rq_lock(dead, zones))
             local_irq_restore(cpu, flags)
+
+
+def tasks_left_on(cpu: Cpu, dead: int) -> list[str]:
+    """Tasks of the fair class that are still a dead CPU's.  Context: CPU_DEAD is over; a wake-up moves them at once."""
+    zones = cpu.machine.dims.zones
+    flags = local_irq_save(cpu)
+    raw_spin_lock(cpu, rq_lock(dead, zones), P_RQ_LOCK)
+    left = [task.comm for task in cpu.machine.tasks if task.cpu == dead and task.comm
+            and task.sched_class == SchedClass.FAIR and task.state not in (TaskState.UNUSED, TaskState.DEAD)]
+    raw_spin_unlock(cpu, rq_lock(dead, zones))
+    local_irq_restore(cpu, flags)
+    return left

@@ -23,6 +23,7 @@ from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.call_functions import function_name
 from cpuemu.kernel.cpumask import bits_of, cpu_online, cpumask_copy, for_each_cpu, store_bits
 from cpuemu.kernel.irqflags import (
+    in_interrupt,
     irqs_disabled,
     local_irq_disable,
     local_irq_enable,
@@ -74,18 +75,22 @@ P_CALL_SITE = site("on_each_cpu")
 
 def csd_lock_wait(cpu: Cpu, flags: Address, why: int = P_CSD_LOCK_WAIT) -> None:
     """Wait until the lock bit is clear, with interrupts as they are: Linux spins here, we sleep in the poll."""
+    WARN_ON_ONCE(cpu, irqs_disabled(cpu) and bool(cpu.ram.read(flags) & CSD_FLAG_LOCK), oracles.CSD_WAIT_IRQS_OFF,
+                 "a csd is waited for with interrupts off")
     cpu.wait_until(flags, Op.MASK_CLEAR, CSD_FLAG_LOCK, why)
 
 
 def csd_lock(cpu: Cpu, flags: Address) -> None:
     csd_lock_wait(cpu, flags, P_CSD_LOCK)
-    cpu.ram.xchg(flags, CSD_FLAG_LOCK)
+    WARN_ON_ONCE(cpu, bool(cpu.ram.xchg(flags, CSD_FLAG_LOCK) & CSD_FLAG_LOCK), oracles.CSD_LOCKED_TWICE,
+                 "csd_lock: a csd that is locked already")
 
 
 def csd_unlock(cpu: Cpu, flags: Address) -> None:
     """The acknowledgement: a store, and a ring if the sender sleeps."""
     cpu.point(P_CSD_UNLOCK, flags, Kind.WRITE)
-    cpu.ram.xchg(flags, 0)
+    WARN_ON_ONCE(cpu, not cpu.ram.xchg(flags, 0) & CSD_FLAG_LOCK, oracles.CSD_UNLOCKED_TWICE,
+                 "csd_unlock: a csd that is not locked")
     wake(cpu, flags)
 
 
@@ -93,6 +98,8 @@ def _warn_unsafe_context(cpu: Cpu) -> None:
     # Two CPUs that wait for each other with interrupts off never end; a CPU not yet online is excepted.
     WARN_ON_ONCE(cpu, cpu_online(cpu, cpu.number) and irqs_disabled(cpu), oracles.SMP_CALL_IRQS_OFF,
                  "WARNING: smp_call_function with interrupts disabled")
+    WARN_ON_ONCE(cpu, in_interrupt(cpu), oracles.SMP_CALL_IN_INTERRUPT,
+                 "WARNING: smp_call_function in an interrupt handler")
 
 
 def _warn_offline(cpu: Cpu, target: int) -> None:
@@ -171,6 +178,8 @@ def generic_smp_call_function_single_interrupt(cpu: Cpu) -> None:
     while following != NOBODY:
         csd = cpu.machine.csds[following]
         following = csd.next  # before the unlock: the sender may reuse its stack
+        WARN_ON_ONCE(cpu, csd.target != cpu.number, oracles.CSD_REUSED, f"csd {csd.index} on the queue of cpu "
+                     f"{cpu.number} was filled anew for cpu {csd.target} by cpu {csd.source}", cpus=(csd.source,))
         _run(cpu, csd.func, csd.info, csd.index, csd.source)
         csd_unlock(cpu, csd.addr(Csd.flags))
 

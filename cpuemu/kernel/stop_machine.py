@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
+from cpuemu.kernel import oracles
+from cpuemu.kernel.bug import WARN_ON_ONCE
 from cpuemu.kernel.cpumask import bits_of, cpumask_copy, cpumask_first, for_each_cpu, num_online_cpus, store_bits
 from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable, preempt_disable, preempt_enable
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
+from cpuemu.kernel.page_check import check_page_counts
 from cpuemu.kernel.sched import try_to_wake_up, wait_event, wake
 from cpuemu.kernel.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
 from cpuemu.layout import (
@@ -196,13 +199,23 @@ def stop_machine_cpu_stop(cpu: Cpu, arg: int) -> int:
     while state != StopState.EXIT:
         cpu.wait_until(barrier.addr(StopMachine.state), Op.NE, state, P_STATE)
         state = barrier.state
+        if state < StopState.RUN or (state == StopState.RUN and mine):
+            _check_online(cpu, state)
         if state == StopState.DISABLE_IRQ:
             local_irq_disable(cpu)
         elif state == StopState.RUN and mine:
+            check_page_counts(cpu)
             error = barrier.fnret = STOP_FUNCTIONS[barrier.fn](cpu, barrier.data)
         ack_state(cpu)
     local_irq_enable(cpu)
     return error
+
+
+def _check_online(cpu: Cpu, state: int) -> None:
+    # Until the function runs, nobody comes or goes: this state does not end before we have acknowledged it.
+    online, threads = num_online_cpus(cpu), cpu.machine.stop_machine.num_threads
+    WARN_ON_ONCE(cpu, online != threads, oracles.ONLINE_CHANGED,
+                 f"{online} CPUs are online in state {StopState(state).name} of stop_machine, which stops {threads}")
 
 
 assert stop_function(stop_machine_cpu_stop) == STOP_MACHINE_CPU_STOP

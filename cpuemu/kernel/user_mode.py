@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.core import BadPage
 from cpuemu.kernel import oracles
-from cpuemu.kernel.bug import report
+from cpuemu.kernel.bug import bad_page, report
 from cpuemu.kernel.call_functions import NOP
 from cpuemu.kernel.cpumask import cpu_active, cpu_online
 from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable, preempt_disable, preempt_enable
@@ -63,15 +63,18 @@ P_SLEEP = site("sys_nanosleep")
 def run_task(cpu: Cpu, number: int) -> None:
     """What a task's stack runs, from its first step or its last return to user mode.  Returns: the stack ends."""
     task = cpu.machine.tasks[number]
-    if task.program == Program.IDLE:
-        cpu_idle(cpu)
-    elif task.program == Program.KTHREAD:
-        local_irq_enable(cpu)
-        task.in_kernel = 1
-        FUNCTIONS[task.kthread_fn](cpu, task.kthread_arg)
-        do_exit(cpu)
-    else:
-        _user_mode(cpu, task)
+    try:
+        if task.program == Program.IDLE:
+            cpu_idle(cpu)
+        elif task.program == Program.KTHREAD:
+            local_irq_enable(cpu)
+            task.in_kernel = 1
+            FUNCTIONS[task.kthread_fn](cpu, task.kthread_arg)
+            do_exit(cpu)
+        else:
+            _user_mode(cpu, task)
+    except BadPage as bad:
+        bad_page(cpu, bad)
 
 
 def _user_mode(cpu: Cpu, task: Task) -> None:
@@ -90,11 +93,7 @@ def _user_mode(cpu: Cpu, task: Task) -> None:
             if schedule_away(cpu):
                 return None
             local_irq_enable(cpu)
-        try:
-            reason = cpu.core.run_batch(task.index, cpu.gate.batch)
-        except BadPage as bad:
-            report(cpu, oracles.BAD_PAGE, f"BUG: Bad page state: {bad}")
-            return None
+        reason = cpu.core.run_batch(task.index, cpu.gate.batch)
         if reason == Reason.DONE and task.program == Program.REPLAY:
             _wake_replay(cpu, task)  # all its lines are done: who waits for one of them is not told again
         if reason in (Reason.DONE, Reason.STOPPING):

@@ -4,7 +4,7 @@ Invariant:     an edge is drawn only for a waiter whose terms do not hold: who m
 Writers:       none: reads RAM without a lock; a running machine may change under it, so a cycle counts only when
                it is seen twice with the same times.
 Steps:         none.
-Not modelled:  the holders of a counter (readers of the hotplug lock): the edge then has no holder.
+Not modelled:  who holds what has no owner in RAM: the edge then has no holder.
 
 An edge is *firm* when nothing but its holder can end the wait: one term, no deadline, no preemption.  Only firm
 edges make a deadlock.

@@ -3,7 +3,7 @@
 Invariant:     reads RAM only; what is not known is a holder of None, with a reason.
 Writers:       none.
 Steps:         none.
-Not modelled:  the readers of the hotplug lock by name: RAM holds their number.
+Not modelled:  none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
     elif region == "locks":
         yield _mutex(look, machine.locks[element], element)
     elif region == "hotplug" and word == "refcount":
-        yield None, f"{machine.hotplug.refcount} readers are inside get_online_cpus"
+        yield from _readers(look)
     elif region == "kthread":
         yield ("task", machine.hotplug.kthreadd_task), "kthreadd has not made the thread yet"
     elif region == "cpumasks":
@@ -130,6 +130,15 @@ def _mutex(look: Look, lock: Lock, element: int) -> tuple[Node | None, str]:
         return None, "nobody holds it"
     return ("task", owner), (f"{look.comm(owner)} holds it since {look.ago(lock.since_ns)}, "
                              f"taken in {look.site(lock.site)}")
+
+
+def _readers(look: Look) -> Iterator[tuple[Node | None, str]]:
+    """All of them must leave: whoever waits for one of them waits for what that one waits for."""
+    inside = [task for task in look.machine.tasks if task.online_refs and task.state != TaskState.UNUSED]
+    for task in inside:
+        yield ("task", task.index), f"{task.comm} is inside get_online_cpus"
+    if not inside:
+        yield None, f"{look.machine.hotplug.refcount} readers are inside get_online_cpus, nobody knows who"
 
 
 def _mask(look: Look, element: int) -> tuple[Node | None, str]:

@@ -253,6 +253,18 @@ def test_a_wait_with_a_deadline_or_an_alternative_is_no_deadlock(made: Handmade)
     assert find_cycle(edges(made.machine, NOW))
 
 
+def test_readers_of_the_hotplug_lock_are_a_way_round_the_cycle(made: Handmade) -> None:
+    """The writer waits for a reader, which waits for a lock that the writer holds."""
+    hotplug = made.machine.hotplug
+    hotplug.refcount = made.tasks[STORM].online_refs = 1
+    made.wait(CONTROL, hotplug.addr(Hotplug.refcount), Op.EQ, 0, busy=False)
+    mutex = made.machine.locks[layout.LOCK_CPU_ADD_REMOVE]
+    mutex.word = mutex.holder = CONTROL + 1
+    made.wait(STORM, mutex.addr(Lock.word), Op.EQ, 0, busy=False)
+    assert "storm/0 is inside get_online_cpus" in explain(made.machine, NOW)[1]
+    assert {edge.waiter for edge in find_cycle(edges(made.machine, NOW))} == {("task", STORM), ("task", CONTROL)}
+
+
 def test_other_words(made: Handmade) -> None:
     hotplug = made.machine.hotplug
     hotplug.refcount, hotplug.cpu = 2, 3
