@@ -29,6 +29,7 @@ class Kind(enum.IntEnum):
     READ = 0
     WRITE = 1
     NONE = 2  # no access: a window in which interrupts and preemption are possible
+    LOCK = 3  # takes or gives back a lock: a write of the lock's word
 
 
 class Gate(Protocol):

@@ -1,0 +1,1 @@
+"""Controlled schedules: which actor moves next, chosen by a strategy, recorded, and replayed."""

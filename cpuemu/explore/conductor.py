@@ -1,0 +1,151 @@
+"""The conductor of a stage: forks one process an actor, runs schedules under a strategy, records their decisions."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from cpuemu.arch.baton import Actor, ActorState, Baton
+from cpuemu.arch.gate import Kind
+from cpuemu.coordinator.host_time import process_state
+from cpuemu.coordinator.processes import die_with, kill, start
+from cpuemu.core import Ram
+from cpuemu.explore.stage import Board, Failure, Over, Program, Stage, size_of
+from cpuemu.explore.strategies.base import Event, Strategy
+
+STEP_LIMIT = 100_000
+
+
+@dataclass
+class Schedule:
+    """One schedule that ran.  ``choices``: the actor of each decision; ``events``: every step, decided or forced.
+
+    ``verdict``: "ok", "failed", "deadlock" or "limit"; ``message``: what the failing actor, or the check, said.
+    """
+
+    verdict: str = "ok"
+    message: str = ""
+    choices: list[int] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    enabled: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def bad(self) -> bool:
+        return self.verdict != "ok"
+
+
+class Conductor:
+    """Holds the actors' processes over many schedules; ``with`` ends them."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.count = program, len(program.actors)
+        self.memory = mmap.mmap(-1, size_of(self.count))
+        self.ram = Ram(self.memory)
+        self.board = Board(self.ram, 0)
+        self.baton = Baton(self.ram, Board.SIZE, self.count)
+        self.affinity = os.sched_getaffinity(0)
+        # One core for all: a hand-over to a process on the core that just went idle costs a quarter.
+        os.sched_setaffinity(0, {min(self.affinity)})
+        self.pids = [start(f"cpuemu actor {actor}", _actor, program, self.baton, self.ram, actor, os.getpid())
+                     for actor in range(self.count)]
+
+    def __enter__(self) -> Conductor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self.pids:
+            kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        os.sched_setaffinity(0, self.affinity)
+        self.baton.close()
+
+    def run(self, strategy: Strategy, seed: int) -> Schedule:
+        """One schedule, from the actors' first points to a failure, a deadlock or the end of all of them."""
+        self._reset()
+        strategy.begin(self.count, Random(seed))
+        try:
+            return self._run(strategy)
+        finally:
+            self._dismiss()
+
+    def _run(self, strategy: Strategy) -> Schedule:
+        schedule = Schedule()
+        while not self.board.failed:
+            enabled = [_event(actor) for actor in self.baton.ready()]
+            if not enabled:
+                break
+            if len(schedule.events) == STEP_LIMIT:
+                schedule.verdict, schedule.message = "limit", f"not over after {STEP_LIMIT} steps"
+                break
+            event = enabled[0]
+            if len(enabled) > 1:
+                event = strategy.choose(enabled)
+                schedule.choices.append(event.actor)
+            self._let(event.actor)
+            strategy.executed(event, enabled)
+            schedule.events.append(event)
+            schedule.enabled.append(tuple(each.actor for each in enabled))
+        self._judge(schedule)
+        return schedule
+
+    def _reset(self) -> None:
+        for number in range(len(self.board.words)):
+            self.board.words[number] = self.program.initial[number] if number < len(self.program.initial) else 0
+        self.board.over = self.board.failed = 0
+        self.board.message = ""
+        for actor in range(self.count):  # to its first point, before anybody has done anything
+            self._let(actor)
+
+    def _let(self, actor: int) -> None:
+        self.baton.let(actor, lambda who: process_state(self.pids[who]) not in ("", "Z"))
+
+    def _judge(self, schedule: Schedule) -> None:
+        stuck = [str(actor.index) for actor in self.baton.actors if actor.state != ActorState.DONE]
+        if self.board.failed:
+            schedule.verdict, schedule.message = "failed", self.board.message
+        elif schedule.verdict == "limit":
+            pass
+        elif stuck:
+            schedule.verdict, schedule.message = "deadlock", f"nobody can move; left: {', '.join(stuck)}"
+        elif self.program.check is not None and (message := self.program.check(self.board)):
+            schedule.verdict, schedule.message = "failed", message
+
+    def _dismiss(self) -> None:
+        """Actors that are still at a point leave their programs there."""
+        self.board.over = 1
+        for actor in self.baton.actors:
+            if actor.state == ActorState.POINT:
+                self._let(actor.index)
+
+
+def _event(actor: Actor) -> Event:
+    lock = actor.kind == Kind.LOCK
+    return Event(actor.index, actor.word, actor.kind == Kind.WRITE or lock, actor.site, lock)
+
+
+def _actor(program: Program, baton: Baton, ram: Ram, actor: int, parent: int) -> None:
+    """An actor's process: its program, once a schedule."""
+    die_with(parent)
+    stage = Stage(baton, ram, actor)
+    while True:
+        baton.wait(actor)
+        try:
+            program.actors[actor](stage)
+        except Failure as failure:
+            stage.board.message = str(failure)
+            stage.board.failed = 1 + actor
+        except Over:
+            pass
+        baton.leave(actor)
+
+
+def run_many(program: Program, strategy: Strategy, schedules: int, seed: int = 1) -> Sequence[Schedule]:
+    """So many schedules with seeds of their own, made from ``seed``."""
+    seeds = Random(seed)
+    with Conductor(program) as conductor:
+        return [conductor.run(strategy, seeds.getrandbits(64)) for _ in range(schedules)]

@@ -1,0 +1,1 @@
+"""Who moves next: one strategy a file, each with its paper."""
