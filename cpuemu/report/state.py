@@ -12,6 +12,7 @@ from cpuemu.kernel.wait_holders import MUTEXES
 from cpuemu.layout import (
     NOBODY,
     NR_FINDINGS,
+    OOM_MOMENTS,
     CallFunctionData,
     Cpu,
     CpuState,
@@ -28,10 +29,14 @@ from cpuemu.layout import (
 )
 from cpuemu.report.image import Image
 
+SHOWN_MOMENTS = 8
+"""Of the allocations about to OOM, so many are shown, the last ones."""
+
 
 def state_text(image: Image) -> Iterator[str]:
     """Line by line.  Nothing in RAM is believed: a number that names nothing is shown as a number."""
-    sections = (_summary, _findings, _masks, _cpus, _zones, _locks, _calls, _hotplug, _tasks, _waits, _pages)
+    sections = (_summary, _findings, _masks, _cpus, _zones, _locks, _calls, _hotplug, _tasks, _waits, _oom_moments,
+                _pages)
     for section in sections:
         lines = list(section(image))
         if lines:
@@ -148,6 +153,22 @@ def _zones(image: Image) -> Iterator[str]:
         yield f"  free blocks by order: {' '.join(str(count) for count in zone.nr_free)}"
         yield (f"  on pcp lists by CPU:  {' '.join(str(pcp.count) for pcp in pcps)}"
                f"  (batch {pcps[0].batch}, high {pcps[0].high})")
+
+
+def _oom_moments(image: Image) -> Iterator[str]:
+    """The last allocations that were about to OOM, and what a drain of other CPUs' lists would have done."""
+    machine = image.machine
+    begun = min(machine.drains.nr_moments, OOM_MOMENTS)
+    if machine.drains.nr_moments:
+        yield f"allocations about to OOM: {machine.drains.nr_moments}"
+    for entry in (machine.oom_moments[number] for number in range(max(0, begun - SHOWN_MOMENTS), begun)):
+        if entry.done:
+            at = max(0, entry.time_ns - machine.header.boot_ns) / 1e9
+            killed = f"kills {image.comm(entry.victim - 1)}" if entry.victim else "an earlier victim is on its way out"
+            saved = f", a drain of all lists {'saves' if entry.saved else 'does not save'} it" * (not entry.order)
+            yield (f"  {at:.6f} cpu {entry.cpu} {image.comm(entry.task)}, order {entry.order}: {entry.missing} pages "
+                   f"missing in zone {entry.zone}; {entry.others} on other CPUs' lists, {entry.own} on its own{saved}; "
+                   f"{killed}")
 
 
 def _pages(image: Image) -> Iterator[str]:

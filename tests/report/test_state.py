@@ -48,6 +48,21 @@ def test_a_machine_at_rest(run: RunDirectory) -> None:
     assert "nowhere" not in text and "finding" not in text
 
 
+def test_allocations_about_to_oom(run: RunDirectory) -> None:
+    made = run.made
+    made.task(70, "pressure/6", 1)
+    for number in range(12):
+        moment = made.machine.oom_moments[number]
+        moment.done, moment.time_ns, moment.task, moment.cpu, moment.zone = 1, T0 + number * 1_000_000, 70, 1, 1
+        moment.missing, moment.others, moment.own, moment.saved = 6, 240, 9, number % 2
+    made.machine.oom_moments[11].victim, made.machine.drains.nr_moments = 71, 12
+    text = state(run)
+    assert "allocations about to OOM: 12\n  0.004000 cpu 1 pressure/6, order 0: 6 pages missing in zone 1; " in text
+    assert ("  0.011000 cpu 1 pressure/6, order 0: 6 pages missing in zone 1; 240 on other CPUs' lists, 9 on its own, "
+            "a drain of all lists saves it; kills pressure/6\n") in text
+    assert "does not save it; an earlier victim is on its way out" in text and "0.003000" not in text
+
+
 def test_a_hung_machine_says_who_waits_for_whom(run: RunDirectory) -> None:
     made = run.made
     for cpu in (1, 2):
