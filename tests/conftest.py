@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cpuemu.coordinator.processes import adopt_orphans
-from tests.launched import Launched, children, is_zombie, title_of
+from tests.launched import Launched, OnTerminal, children, is_zombie, title_of
 
 GRACE_S = 5.0
 """What the tree is given to end after a death."""
@@ -39,9 +39,11 @@ def launch(sockets: Path, tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     started: list[Launched] = []
 
     def start(*options: str, json: bool = True, largest_file: int | None = None, module: str = "cpuemu",
-              **environment: str) -> Launched:
+              terminal: tuple[int, int] | None = None, in_shell: bool = False, **environment: str) -> Launched:
         environment = {"TMPDIR": str(sockets), **environment}
-        run = Launched(tmp_path / f"run{len(started)}", options, environment, json, largest_file, module)
+        run_dir = tmp_path / f"run{len(started)}"
+        run = (Launched(run_dir, options, environment, json, largest_file, module) if terminal is None
+               else OnTerminal(run_dir, options, environment, terminal, in_shell))
         started.append(run)
         return run
 

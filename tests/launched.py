@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import resource
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,11 +68,15 @@ class Launched:
         command = [sys.executable, "-m", module, "launch", "--run-dir", str(run_dir), *options]
         command += ["--json"] * as_json
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env={**os.environ, "PYTHONPATH": path, **environment},
-                                        preexec_fn=(lambda: resource.setrlimit(
-                                            resource.RLIMIT_FSIZE, (largest_file or 0,) * 2)) if largest_file else None)
+        self.largest_file = largest_file
+        self.process = self._start(command, {**os.environ, "PYTHONPATH": path, **environment})
         self._image: RamFile | None = None
+
+    def _start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        limit = self.largest_file
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+                                preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit or 0,) * 2))
+                                if limit else None)
 
     # --- while it runs -------------------------------------------------------------------------------------
 
@@ -132,3 +142,72 @@ class Launched:
         """What the machine's own processes said."""
         path = self.run_dir / "stderr.log"
         return path.read_text() if path.exists() else ""
+
+
+class OnTerminal(Launched):
+    """The same on a terminal of its own, its controlling one.
+
+    ``in_shell``: started by a shell with job control, which says BACK when it was stopped, and lets it go on when
+    something is typed.
+    """
+
+    BACK = "back at the shell"
+
+    def __init__(self, run_dir: Path, options: tuple[str, ...], environment: dict[str, str],
+                 size: tuple[int, int], in_shell: bool = False) -> None:
+        self.in_shell = in_shell
+        self.master, self.slave = pty.openpty()
+        self.slave_name = os.ttyname(self.slave)
+        self.resize(*size)
+        self._text: list[bytes] = []
+        self._reads, self._closes = threading.Event(), threading.Event()
+        self._reads.set()
+        super().__init__(run_dir, options, {"TERM": "xterm-256color", **environment}, as_json=False)
+        os.close(self.slave)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        if self.in_shell:
+            command = ["bash", "-c", f'set -m; "$@"; echo {self.BACK}; read; fg', "bash", *command]
+        return subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, text=True,
+                                env=environment, start_new_session=True,
+                                preexec_fn=lambda: fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0))
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # EIO: the last one that had the terminal open has ended
+            while not self._closes.is_set():
+                if self._reads.wait(0.05) and select.select([self.master], [], [], 0.05)[0]:
+                    self._text.append(os.read(self.master, 1 << 16))
+
+    @property
+    def screen(self) -> str:
+        """Everything that was written to the terminal so far."""
+        return b"".join(self._text).decode(errors="replace")
+
+    def stop_reading(self) -> None:
+        """As Ctrl-S: the terminal takes nothing more, soon."""
+        self._reads.clear()
+
+    def read_on(self) -> None:
+        self._reads.set()
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def hang_up(self) -> None:
+        """The terminal's window is closed."""
+        if not self._closes.is_set():
+            self._closes.set()
+            self._reader.join()
+            os.close(self.master)
+
+    def end(self, seconds: float = 30.0) -> tuple[int, dict[str, Any]]:
+        code = self.process.wait(seconds)
+        self._reader.join(5)
+        self.hang_up()
+        print(self.screen, self.log, sep="\n")
+        return code, {}

@@ -1,26 +1,43 @@
-"""The progress line: in place on a terminal, a plain line every two seconds elsewhere; always on stderr."""
+"""What a launch shows while it runs: a live table, a line in place, plain lines, or nothing."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
+from typing import Protocol
 
+from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.launcher import Progress
+from cpuemu.layout import Machine
 
 PLAIN_EVERY_S = 2.0
 
 
-class Display:
+class Display(Protocol):
     """Shows Progress until the run is over."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.terminal = sys.stderr.isatty()
+    def show(self, progress: Progress) -> None: ...
+
+
+class Nothing:
+    """For ``--quiet`` and ``--json``."""
+
+    def show(self, progress: Progress) -> None:
+        pass
+
+
+class Lines:
+    """On stderr: one line, in place, on a terminal; elsewhere a line every two seconds."""
+
+    def __init__(self, in_place: bool) -> None:
+        self.in_place = in_place
         self.last = time.monotonic()
         self.width = 0
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -28,9 +45,7 @@ class Display:
         self._erase()
 
     def show(self, progress: Progress) -> None:
-        if self.quiet:
-            return
-        if self.terminal:
+        if self.in_place:
             self._erase()
             text = line(progress)[:118]
             self.width = len(text)
@@ -45,6 +60,19 @@ class Display:
             sys.stderr.write("\r" + " " * self.width + "\r")
             sys.stderr.flush()
             self.width = 0
+
+
+def display(config: LaunchConfig, machine: Machine, workload: str) -> AbstractContextManager[Display]:
+    """The display that fits: live where a person looks at stdout, and lines on stderr where none does."""
+    if config.quiet or config.json:
+        return nullcontext(Nothing())
+    smart = os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    if smart and sys.stdout.isatty() and sys.stdout.encoding.lower().startswith("utf"):
+        from cpuemu.cli.live import LiveDisplay
+
+        title = f"{config.cpus} CPUs, {config.profile}, preempt {config.preempt}, {workload}, seed {config.seed}"
+        return LiveDisplay(sys.stdout.fileno(), machine, title, config.seconds)
+    return Lines(in_place=smart and sys.stderr.isatty())
 
 
 def line(progress: Progress) -> str:

@@ -13,7 +13,7 @@ from cpuemu import __version__
 from cpuemu.arch.ram import RamFile
 from cpuemu.cli.faults import planned, write_plan
 from cpuemu.cli.options import parse_pace
-from cpuemu.cli.progress import Display
+from cpuemu.cli.progress import display
 from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.coordinator import Orders
 from cpuemu.coordinator.hotplug_plan import plan_for
@@ -58,7 +58,9 @@ def run_session(config: LaunchConfig) -> int:
     """The exit code of the launch.  Raises UserError, with nothing left behind, before anything was started."""
     from cpuemu.cli.summary import show_verdict
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     verdict = verdict_of(config)
     show_verdict(config, verdict)
     return verdict.exit_code
@@ -131,8 +133,8 @@ def _power_on(prepared: Prepared) -> Verdict:
 
     try:
         image = _machine(prepared, run_dir)
-        with Display(config.quiet or config.json) as display:
-            outcome = run(run_dir.place, image, orders, workload.hotplug, display.show)
+        with display(config, image.machine, workload.name) as shown:
+            outcome = run(run_dir.place, image, orders, workload.hotplug, shown.show)
     except (UserError, KeyboardInterrupt):
         run_dir.discard()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -18,7 +19,10 @@ COLOURS = {"ok": "bold green", "known-defect": "bold yellow", "interrupted": "bo
 
 
 def show_verdict(config: LaunchConfig, verdict: Verdict) -> None:
-    """On stdout: one JSON object, one line, or the summary.  A reader that has hung up does not change the verdict."""
+    """On stdout: one JSON object, one line, or the summary.
+
+    A reader that has hung up, a terminal too, does not change the verdict.
+    """
     try:
         if config.json:
             sys.stdout.write(json.dumps(verdict.plain(), indent=2, ensure_ascii=False) + "\n")
@@ -27,7 +31,9 @@ def show_verdict(config: LaunchConfig, verdict: Verdict) -> None:
         else:
             sys.stdout.write(summary(verdict))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuemu.kernel.cpu_hotplug import DOWN, UNDO_FLAG, UP, UP_FLAG
+from cpuemu.kernel.cpu_hotplug import row_under_way
 from cpuemu.kernel.wait_holders import MUTEXES
 from cpuemu.layout import NOBODY, Lock, Machine, MachineState, Task, name_in
 from cpuemu.sites import site_name
@@ -53,10 +53,6 @@ def machine_last_seen(machine: Machine) -> str:
     hotplug = machine.hotplug
     text = f"the machine was {name_in(MachineState, machine.header.state)}"
     if hotplug.busy:
-        code, way = hotplug.request >> 32, "coming online" if hotplug.up else "going offline"
-        rows, row = UP if code & UP_FLAG else DOWN, code & 0xFF
-        undo = "undo of " if code & UNDO_FLAG else ""
-        answered = "answered" if hotplug.answer == hotplug.request & 0xFFFFFFFF else "not answered yet"
-        name = f"{undo}{rows[row].name} {answered}" if row < len(rows) else f"row {row}"
-        text += f", cpu {hotplug.cpu} {way} ({name})"
+        way = "coming online" if hotplug.up else "going offline"
+        text += f", cpu {hotplug.cpu} {way} ({row_under_way(hotplug)})"
     return text

@@ -25,6 +25,8 @@ from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
 from cpuemu.coordinator.processes import adopt_orphans, children, exit_status, kill, start, status_text
 from cpuemu.coordinator.zygote import receive, send
+from cpuemu.core import now
+from cpuemu.kernel.cpu_hotplug import row_under_way
 from cpuemu.layout import LINE_END, Counter, Machine, MachineState, Mask
 
 LOOK_MS = 200
@@ -35,9 +37,10 @@ DEFECT_STATUS = 70
 
 @dataclass(frozen=True)
 class Progress:
-    """What the machine shows while it runs."""
+    """What the machine shows while it runs.  ``running``: seconds of ``seconds`` since all CPUs were up."""
 
     seconds: float
+    running: float
     phase: str
     done: int
     total: int
@@ -90,10 +93,20 @@ def _coordinator(log: Path, mine: socket.socket, orders: Orders, events: Sequenc
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list[float]]:
-    """Times of Ctrl-C and SIGTERM, instead of exceptions anywhere."""
+    """Times of Ctrl-C, SIGTERM, and the terminal's hang-up, instead of exceptions anywhere.
+
+    A hang-up comes from the terminal and from the shell: it asks once, however often it comes.
+    """
     times: list[float] = []
-    previous = {each: signal.signal(each, lambda *_: times.append(time.monotonic()))
-                for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupted(number: int, _: object) -> None:
+        if number != signal.SIGHUP or not times:
+            times.append(time.monotonic())
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    previous = {each: signal.signal(each, interrupted) for each in numbers}
     try:
         yield times
     finally:
@@ -191,11 +204,13 @@ def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
         note = f"host-stopped: cpu {', '.join(stopped)}"
     state = machine.header.state
     return Progress(
-        seconds=seconds, phase=MachineState(state).name.lower() if state in list(MachineState) else "?",
+        seconds=seconds, running=(now() - machine.header.ready_ns) / 1e9 if machine.header.go else 0.0,
+        phase=MachineState(state).name.lower() if state in list(MachineState) else "?",
         done=total if least == LINE_END else min(least, total), total=total,
         online=sum(bits.bit_count() for bits in machine.cpumasks[Mask.ONLINE].bits), cpus=machine.dims.cpus,
         allocs=allocs, frees=frees, ipis=ipis, note=note,
-        hotplug=f"cpu {hotplug.cpu} {'online' if hotplug.up else 'offline'}" if hotplug.busy else "",
+        hotplug=f"cpu {hotplug.cpu} {'online' if hotplug.up else 'offline'}: {row_under_way(hotplug)}"
+        if hotplug.busy else "",
     )
 
 

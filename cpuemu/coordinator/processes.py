@@ -40,7 +40,9 @@ def start(name: str, target: Callable[..., None], *args: Any) -> int:
 
 def _enter(name: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     setproctitle(name)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher: it stops the machine in order
+    # Ctrl-C and the terminal's hang-up are for the launcher: it stops the machine in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     status = 70
     try:

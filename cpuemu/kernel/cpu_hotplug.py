@@ -381,6 +381,20 @@ def row_code(up: bool, undo: bool, row: int) -> int:
     return (UP_FLAG if up else 0) | (UNDO_FLAG if undo else 0) | row
 
 
+def row_under_way(hotplug: Hotplug) -> str:
+    """The step of the operation under way, for whoever watches from outside: ``take_cpu_down, 4 of 8``.
+
+    The hands' own rows are asked of nobody: when the kernel has answered, the row after its own is theirs.
+    """
+    code, asked = divmod(hotplug.request, 1 << 32)
+    rows, undoing, position = UP if hotplug.up else DOWN, bool(code & UNDO_FLAG), code & 0xFF
+    if hotplug.answer == asked:
+        position += -1 if undoing else 1
+    if bool(code & UP_FLAG) != bool(hotplug.up) or not 0 <= position < len(rows):
+        position, undoing = 0, False  # the request is still the last operation's
+    return f"{'undo of ' if undoing else ''}{rows[position].name}, {position + 1} of {len(rows)}"
+
+
 def control_thread(cpu: Cpu, arg: int) -> None:
     """The control task: run the rows that the coordinator asks for, one after the other."""
     hotplug = cpu.machine.hotplug
