@@ -246,7 +246,10 @@ class Watchdog:
         for words in self.machine.cpus:
             cpu = words.index
             deaf = bool(words.irqs_off or words.hardirq)
-            life = (words.generation, words.heart, words.counters[Counter.OPERATIONS], deaf)
+            # A handler must end: what it does meanwhile is no sign of life.
+            signs = (tuple(words.inservice),) if words.hardirq and any(words.inservice) else (
+                words.heart, words.counters[Counter.OPERATIONS])
+            life = (words.generation, deaf, *signs)
             last = self._life.get(cpu)
             self._moved[cpu] = last is not None and last.what != life
             # In state D the host reads or writes for it; asleep in its poll it waits for others.
@@ -257,7 +260,8 @@ class Watchdog:
             self._count_host(last, edges, ("irq", cpu) if words.hardirq else ("task", words.current), now_ns)
             task = self.machine.tasks[words.current]
             if judge and deaf and last.late_ns(now_ns) > self.limits.hard_lockup * SECOND:
-                self._found(oracles.HARD_LOCKUP, f"Watchdog detected hard LOCKUP on cpu {cpu}: no point for "
+                self._found(oracles.HARD_LOCKUP, f"Watchdog detected hard LOCKUP on cpu {cpu}: no "
+                            f"{'end of its interrupt handler' if words.hardirq else 'point'} for "
                             f"{(now_ns - last.since_ns) / SECOND:.0f} s, last seen at "
                             f"{site_name(self.machine, words.point_site)} [{task.comm}:{task.index}]", cpu, task.index)
             elif judge and last.late_ns(now_ns) > self.limits.soft_lockup * SECOND:

@@ -1,0 +1,40 @@
+"""User programs for mutants."""
+
+from __future__ import annotations
+
+from cpuemu.kernel.uapi import Call, Operation, Sleep, UserTask
+
+
+class Calls:
+    """Nothing but calls of other CPUs."""
+
+    tasks = 4
+    operations = 1500
+
+    def next(self, task: UserTask) -> Operation:
+        return Call(task.random(4))
+
+
+class OneCalls:
+    tasks = 1
+    operations = 20
+
+    def next(self, task: UserTask) -> Operation:
+        return Call(1 + task.random(3))
+
+
+class Sleepers:
+    tasks = 8
+    operations = 50
+
+    def next(self, task: UserTask) -> Operation:
+        return Sleep(20_000)
+
+
+class Liar:
+    """Asks for what there is not."""
+
+    tasks = 1
+
+    def next(self, task: UserTask) -> Operation:
+        return "a page"  # type: ignore[return-value]
