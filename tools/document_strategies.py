@@ -39,9 +39,9 @@ thread that makes the others, so they check rank and order of magnitude, not equ
 | bluetooth | .0047 | .0089 | .0062 | .028 | .014 | .014 |
 | account | .055 | .23 | .11 | .24 | 1 | .17 |
 
-Where they agree with the model: neither PCT nor POS dominates; SURW is best where one word decides (reorder, twostage)
-and not everywhere (deadlock01 by random walk is as good). A model without the main thread makes most programs easier
-for random walk, most of all reorder_3: the creator's steps are what blinds it there.
+Where they agree with the model: no strategy dominates. SURW is best on reorder, random walk is not bad at deadlock01,
+and whoever must be held back for long (twostage) is found by PCT more often than by random walk. Without the main
+thread most programs are easier for random walk, most of all reorder_3: the creator's steps are what blinds it there.
 """
 
 

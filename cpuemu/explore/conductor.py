@@ -31,7 +31,8 @@ class Schedule:
     message: str = ""
     choices: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    enabled: list[tuple[int, ...]] = field(default_factory=list)
+    pending: list[tuple[Event, ...]] = field(default_factory=list)
+    """Before each step, and at the end: what every actor that is not done does next, enabled or not."""
 
     @property
     def bad(self) -> bool:
@@ -77,6 +78,7 @@ class Conductor:
         schedule = Schedule()
         while not self.board.failed:
             enabled = [_event(actor) for actor in self.baton.ready()]
+            schedule.pending.append(self._pending())
             if not enabled:
                 break
             if len(schedule.events) == STEP_LIMIT:
@@ -89,9 +91,11 @@ class Conductor:
             self._let(event.actor)
             strategy.executed(event, enabled)
             schedule.events.append(event)
-            schedule.enabled.append(tuple(each.actor for each in enabled))
         self._judge(schedule)
         return schedule
+
+    def _pending(self) -> tuple[Event, ...]:
+        return tuple(_event(actor) for actor in self.baton.actors if actor.state == ActorState.POINT)
 
     def _reset(self) -> None:
         for number in range(len(self.board.words)):
@@ -125,7 +129,7 @@ class Conductor:
 
 def _event(actor: Actor) -> Event:
     lock = actor.kind == Kind.LOCK
-    return Event(actor.index, actor.word, actor.kind == Kind.WRITE or lock, actor.site, lock)
+    return Event(actor.index, actor.word, actor.kind == Kind.WRITE or lock, actor.site, lock, bool(actor.nterms))
 
 
 def _actor(program: Program, baton: Baton, ram: Ram, actor: int, parent: int) -> None:

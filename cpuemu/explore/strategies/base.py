@@ -18,6 +18,7 @@ class Event:
     """What an actor does from its point to the next one.
 
     ``word``: the object that it accesses, 0 for none.  ``lock``: it takes a lock or gives it back (a write, too).
+    ``waits``: it can go on only while something holds; a lock is taken so, and given back without.
     """
 
     actor: int
@@ -25,6 +26,7 @@ class Event:
     write: bool
     site: int = 0
     lock: bool = False
+    waits: bool = False
 
     def conflicts(self, other: Event) -> bool:
         """Whether the order of the two can matter: one object, and one of them writes it."""
@@ -44,3 +46,13 @@ class Strategy(Protocol):
 
     def executed(self, event: Event, enabled: Sequence[Event]) -> None:
         """``event`` ran, chosen among ``enabled`` (itself included), or because it was the only one."""
+
+
+class Search(Strategy, Protocol):
+    """A strategy that comes to an end: it is told how each schedule went."""
+
+    exhausted: bool
+    """All schedules that it is for have been run."""
+
+    def end(self, events: Sequence[Event], pending: Sequence[Sequence[Event]]) -> None:
+        """The steps of the schedule, and before each of them, and at its end, what every actor does next."""

@@ -66,6 +66,6 @@ class Dfs:
             self.preempted += any(other.actor == self.last for other in enabled)
         self.last = event.actor
 
-    def end(self) -> None:
+    def end(self, events: Sequence[Event], pending: Sequence[Sequence[Event]]) -> None:
         """The schedule is over: whether it was the last one."""
         self.exhausted = all(decision.at + 1 == len(decision.actors) for decision in self.path)
