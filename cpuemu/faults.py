@@ -79,8 +79,10 @@ FAULTS: tuple[FaultType, ...] = (
     FaultType(
         Fault.IPI_LATE, Argument.MICROSECONDS, 5_000, 1_000_000, CERTAIN // 10,
         "A frame in ten is presented to its CPU late, by up to the given time; frames behind it overtake it.",
-        "`ok`", "Late is not lost: whoever waits waits longer. A second at most can be asked for, because after two "
-        "seconds without a frame the watchdog is right to call it lost."),
+        "`ok`",
+        "Late is not lost: whoever waits waits longer. What is still late when its CPU goes offline ends with the CPU, "
+        "as on hardware. A second at most can be asked for, because after two seconds without a frame the watchdog is "
+        "right to call it lost."),
     FaultType(
         Fault.IPI_DOUBLED, Argument.RATE, 0.1, 1.0, CERTAIN,
         "A frame is sent twice.", "`ok`; the copies are counted as `ipi_stale`",

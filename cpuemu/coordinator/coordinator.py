@@ -131,14 +131,16 @@ class Coordinator:
             self._stop()
             self._off()
         except Over as over:
-            kind, who, detail = over.outcome.kind, over.outcome.who, over.outcome.detail
-            self.outcome.kind, self.outcome.who, self.outcome.detail = kind, who, detail
+            self._ends_by(over.outcome)
             self.starvation.end(now())
             self._end_everybody()
         if self.header.go:
             self.outcome.seconds = (now() - self.header.ready_ns) / 1e9
         self._dismiss_zygote()
         return self.outcome
+
+    def _ends_by(self, cause: Outcome) -> None:
+        self.outcome.kind, self.outcome.who, self.outcome.detail = cause.kind, cause.who, cause.detail
 
     def _boot(self) -> None:
         self.header.boot_ns = now()
@@ -422,9 +424,11 @@ class Coordinator:
             send(self.channel, {"quit": True})
         poller = select.poll()
         poller.register(self.zygote_fd, select.POLLIN)
-        if self.hands.alive or not poller.poll(1000):  # it does not answer; its CPUs die with it
+        by_us = bool(self.hands.alive) or not poller.poll(1000)  # it does not answer; its CPUs die with it
+        if by_us:
             kill(self.zygote)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.zygote, 0)
+        status = os.waitstatus_to_exitcode(os.waitpid(self.zygote, 0)[1])
+        if status < 0 and not by_us and self.outcome.kind in ("finished", "interrupted"):
+            self._ends_by(self._gone("zygote"))
         if gone(self.launcher_fd):
             remove_sockets(Path(self.orders.socket_dir))

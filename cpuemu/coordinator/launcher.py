@@ -133,7 +133,7 @@ class _Watch:
                 if self.channel.fileno() in ready:
                     outcome = self._word()
                     if outcome is not None:
-                        return outcome
+                        return self._after(outcome, pidfd)
                     poller.unregister(self.channel)
                 if pidfd in ready:
                     return _death(pidfd, self.image.machine)
@@ -152,6 +152,15 @@ class _Watch:
         """What the coordinator says at the end; None when it hung up."""
         message = receive(self.channel)
         return Outcome(**message["outcome"]) if message is not None else None
+
+    def _after(self, outcome: Outcome, pidfd: int) -> Outcome:
+        """What it comes to when the coordinator has had its last word: killed even then, the run has not ended well."""
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        if outcome.kind in ("finished", "interrupted") and poller.poll(int(REAP_LIMIT_S * 1000)):
+            status = exit_status(pidfd)
+            return outcome if status >= 0 else _coordinator_died(status, self.image.machine)
+        return outcome
 
     def _interrupt(self) -> bool:
         """Tell the coordinator; the second time kill it, and with it everybody: True."""
@@ -186,6 +195,10 @@ def _death(pidfd: int, machine: Machine) -> Outcome:
                        f"cpu {cpu} died at {cpu_last_seen(machine, cpu)}, and the coordinator did not act")
     if status == DEFECT_STATUS:
         return Outcome("defect", "coordinator", f"the coordinator failed: see {STDERR} in the run directory")
+    return _coordinator_died(status, machine)
+
+
+def _coordinator_died(status: int, machine: Machine) -> Outcome:
     return Outcome("coordinator-died", "coordinator",
                    f"the coordinator died ({status_text(status)}) while {machine_last_seen(machine)}")
 
