@@ -27,7 +27,7 @@ from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
 from cpuemu.coordinator.last_seen import cpu_last_seen, machine_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
-from cpuemu.coordinator.processes import gone, kill, start, status_text
+from cpuemu.coordinator.processes import children, gone, kill, start, status_text
 from cpuemu.coordinator.starvation import Starvation
 from cpuemu.coordinator.verdict import judge, save
 from cpuemu.coordinator.watchdog import Watchdog
@@ -334,10 +334,14 @@ class Coordinator:
 
     def _look_for_the_dead(self) -> None:
         """What a stopped zygote does not tell: a CPU that ended, and was not to."""
-        for cpu, generation in self.hands.alive.items():
-            status = zombie_status(self.machine.cpus[cpu].pid)
-            if status is not None and not self._in_order(cpu, status):
-                raise Over(self._died(cpu, generation, status_text(status)))
+        pids = children(self.zygote)
+        known = {self.machine.cpus[cpu].pid: cpu for cpu in reversed(self.hands.alive)}
+        # The zygote may be stopped between a fork and the note of its pid: the first CPU without a process is meant.
+        nameless = next((cpu for cpu in self.hands.alive if self.machine.cpus[cpu].pid not in pids), None)
+        for pid in pids:
+            status, cpu = zombie_status(pid), known.get(pid, nameless)
+            if status is not None and cpu is not None and not self._in_order(cpu, status):
+                raise Over(self._died(cpu, self.hands.alive[cpu], status_text(status)))
 
     def _in_order(self, cpu: int, status: int) -> bool:
         """Whether a CPU's process was told to end as it did."""

@@ -99,6 +99,12 @@ def test_kill_9_of_a_cpu_while_another_is_stopped(launch: Callable[..., Launched
     assert (said["verdict"], code, said["who"]) == ("cpu-died", 1, "cpu 2"), said
 
 
+def test_kill_9_of_a_cpu_that_nobody_has_noted(launch: Callable[..., Launched]) -> None:
+    code, said = launch(*STORM, module="tests.dead_at_birth").end(20)
+    assert (said["verdict"], code, said["who"]) == ("cpu-died", 1, "cpu 1"), said
+    assert "killed by SIGKILL" in said["notes"][0]
+
+
 def test_a_cpu_ended_by_sigterm_died(launch: Callable[..., Launched]) -> None:
     run = launch(*STORM[:-2]).running()
     run.kill("cpu 2", 15)
