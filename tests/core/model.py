@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MAX_ORDER, PAGEBLOCK = 11, 9
-UNMOVABLE, RECLAIMABLE, MOVABLE, RESERVE = range(4)
+UNMOVABLE, RECLAIMABLE, MOVABLE, RESERVE, ISOLATE = range(5)
 FALLBACK = {UNMOVABLE: (RECLAIMABLE, MOVABLE), RECLAIMABLE: (UNMOVABLE, MOVABLE), MOVABLE: (RECLAIMABLE, UNMOVABLE)}
 
 
@@ -17,14 +17,24 @@ class Model:
     pages: int
     batch: int
     high: int
+    cpus: int = 1
+    stat_threshold: int = 4
     free: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     blocks: dict[int, int] = field(default_factory=dict)
     """Pageblock -> type."""
-    pcp: dict[int, list[int]] = field(default_factory=lambda: {0: [], 1: [], 2: []})
+    lists: list[dict[int, list[int]]] = field(default_factory=list)
+    """Of each CPU: type -> pages."""
+    free_pages: int = 0
+    """The zone's counter, less what the CPUs' differentials hold."""
+    diffs: list[int] = field(default_factory=list)
+    unreclaimable: bool = False
     where: dict[int, tuple[int, int]] = field(default_factory=dict)
     """First page of each free block -> order, type."""
 
     def __post_init__(self) -> None:
+        self.lists = [{0: [], 1: [], 2: []} for _ in range(self.cpus)]
+        self.diffs = [0] * self.cpus
+        self.free_pages = self.pages
         for order in range(MAX_ORDER):
             for kind in range(5):
                 self.free[order, kind] = []
@@ -118,41 +128,83 @@ class Model:
             likely = self.where.get(pair ^ (1 << order + 1), (None,))[0] == order + 1
         self._add(pfn, order, kind, tail=likely)
 
-    # --- per-CPU lists
+    # --- per-CPU lists; what changes the zone's free pages is counted in the differential of the CPU that does it
 
-    def pcp_take(self, kind: int, cold: bool) -> int | None:
-        pages = self.pcp[kind]
+    @property
+    def pcp(self) -> dict[int, list[int]]:
+        """CPU 0's."""
+        return self.lists[0]
+
+    def on_lists(self, cpu: int) -> int:
+        return sum(map(len, self.lists[cpu].values()))
+
+    def account(self, cpu: int, pages: int) -> None:
+        self.diffs[cpu] += pages
+        if abs(self.diffs[cpu]) > self.stat_threshold:
+            self.fold(cpu)
+
+    def fold(self, cpu: int) -> None:
+        self.free_pages += self.diffs[cpu]
+        self.diffs[cpu] = 0
+
+    def take_block(self, order: int, kind: int, cpu: int) -> int | None:
+        """An allocation of a higher order."""
+        pfn = self.take(order, kind)
+        if pfn is not None:
+            self.account(cpu, -(1 << order))
+        return pfn
+
+    def give_block(self, pfn: int, order: int, cpu: int) -> None:
+        self.unreclaimable = False
+        self.give(pfn, order, self.blocks[pfn >> PAGEBLOCK])
+        self.account(cpu, 1 << order)
+
+    def refill(self, kind: int, wanted: int, cold: bool, cpu: int = 0) -> int:
+        pages, got = self.lists[cpu][kind], 0
+        place = len(pages) if cold else 0
+        while got < wanted and (pfn := self.take(0, kind)) is not None:
+            # Behind the one before it; cold: each in front of the one before it, the first one at the tail.
+            pages.insert(place, pfn)
+            place += 0 if cold else 1
+            got += 1
+        self.account(cpu, -got)
+        return got
+
+    def pcp_take(self, kind: int, cold: bool, cpu: int = 0) -> int | None:
+        pages = self.lists[cpu][kind]
         if not pages:
-            for _ in range(self.batch):
-                pfn = self.take(0, kind)
-                if pfn is None:
-                    break
-                # Behind the one before it; cold: each in front of the tail, that is, of the one before it.
-                pages.insert(0 if cold else len(pages), pfn)
+            self.refill(kind, self.batch, cold, cpu)
         if not pages:
             return None
         return pages.pop() if cold else pages.pop(0)
 
-    def pcp_give(self, pfn: int, cold: bool) -> None:
+    def pcp_give(self, pfn: int, cold: bool, cpu: int = 0) -> None:
         kind = self.blocks[pfn >> PAGEBLOCK]
-        pages = self.pcp[kind]
+        if kind == ISOLATE:
+            self.give_block(pfn, 0, cpu)
+            return
+        pages = self.lists[cpu][MOVABLE if kind == RESERVE else kind]
         pages.insert(len(pages) if cold else 0, pfn)
-        if sum(map(len, self.pcp.values())) >= self.high:
-            self.bulk(self.batch)
+        if self.on_lists(cpu) >= self.high:
+            self.bulk(self.batch, cpu)
 
-    def bulk(self, count: int) -> None:
+    def bulk(self, count: int, cpu: int = 0, by: int | None = None) -> None:
+        """Pages of ``cpu``'s lists, by itself or, when it is dead, by another one."""
+        self.account(cpu if by is None else by, count)
+        self.unreclaimable = False
+        lists = self.lists[cpu]
         kind, turn = 0, 0
         while count:
             while True:
                 turn += 1
                 kind = (kind + 1) % 3
-                if self.pcp[kind]:
+                if lists[kind]:
                     break
             if turn == 3:
                 turn = count
             while True:
-                self.give(self.pcp[kind].pop(), 0, kind)
+                self.give(lists[kind].pop(), 0, kind)
                 count -= 1
                 turn -= 1
-                if not count or not turn or not self.pcp[kind]:
+                if not count or not turn or not lists[kind]:
                     break
