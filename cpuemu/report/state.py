@@ -82,6 +82,8 @@ def _findings(image: Image) -> Iterator[str]:
             yield f"finding {entry.rule} ({name_in(Severity, entry.severity).lower()}) at {at:.6f}: {entry.message}"
             if entry.stack:
                 yield f"  stack: {entry.stack}"
+            yield from (f"  stack of {line}" for line in entry.stacks.splitlines())
+            yield from (f"  held: {line}" for line in entry.locks.splitlines())
     known = {machine.findings[index].message for index in range(NR_FINDINGS)}
     for finding in image.verdict.get("findings") or []:
         if isinstance(finding, dict) and finding.get("message") not in known:
