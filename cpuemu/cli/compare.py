@@ -76,7 +76,7 @@ def compare(policies: tuple[str, ...], seeds: int, as_json: bool, csv_file: Path
         if path is not None:
             _check_writable(option, path)
     runs: dict[str, list[Run]] = {policy: [] for policy in policies}
-    stopped = _run_all(runs, seeds, common, plain=not as_json)
+    stopped = run_all(runs, seeds, common, plain=not as_json)
     comparison = Comparison(runs).paired()
     if comparison.seeds:
         _write(comparison, csv_file, plot_file, common)
@@ -89,7 +89,7 @@ def compare(policies: tuple[str, ...], seeds: int, as_json: bool, csv_file: Path
 # --- running -----------------------------------------------------------------------------------------------
 
 
-def _run_all(runs: dict[str, list[Run]], seeds: int, common: dict[str, Any], plain: bool) -> tuple[int, str] | None:
+def run_all(runs: dict[str, list[Run]], seeds: int, common: dict[str, Any], plain: bool) -> tuple[int, str] | None:
     """Every policy with every seed, into ``runs``; why it stopped before the end: an exit code and a sentence."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     try:

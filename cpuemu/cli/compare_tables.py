@@ -174,9 +174,8 @@ def interval_text(found: Estimate | None) -> str:
     """``61 (53.7–69.4)``"""
     if found is None:
         return NONE
-    if found.low == found.high:
-        return short(found.mean)
-    return f"{short(found.mean)} ({short(found.low)}–{short(found.high)})"
+    low, high = short(found.low), short(found.high)
+    return short(found.mean) + (f" ({low}–{high})" if low != high else "")
 
 
 def share_text(found: Share) -> str:
