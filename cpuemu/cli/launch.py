@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cpuemu.cli.faults import usage
+from cpuemu.faults import BY_NAME
 from cpuemu.layout import NR_CPUS
 
 EXAMPLES = """
@@ -33,20 +35,31 @@ Exit codes:
 option = click.option
 
 
+def completes(*names: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What a shell offers for an option that takes more than names."""
+    return lambda context, parameter, begun: [name for name in names if name.startswith(begun)]
+
+
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @option("--cpus", type=int, metavar="N", help=f"Number of CPUs, 1 to {NR_CPUS}.  [8]")
-@option("--workload", metavar="NAME", help="replay (the recording that ships with cpuemu), replay:FILE (ftrace text, "
+@option("--workload", metavar="NAME", shell_complete=completes("replay", "storm", "pressure", "idle"),
+        help="replay (the recording that ships with cpuemu), replay:FILE (ftrace text, "
         "also .xz .gz .zst), storm[:OPERATIONS], pressure[:OPERATIONS] (memory near its min watermark), idle, or "
         "FILE.py:CLASS.  [replay]")
-@option("--hotplug", metavar="PLAN", help="recorded, none, random[:SECONDS], or CPU numbers (1,3: one after the "
+@option("--hotplug", metavar="PLAN", shell_complete=completes("recorded", "none", "random"),
+        help="recorded, none, random[:SECONDS], or CPU numbers (1,3: one after the "
         "other, again and again).  [recorded for a recording, else none]")
 @option("--offline", type=click.Choice(["exit", "park"]), help="What an offline CPU's process does.  [exit]")
 @option("--memory", metavar="SIZE", help="Memory: 512M, 2G.  Zones, watermarks and list sizes are then v3.2's own.  "
         "[the recording's, else 256M]")
-@option("--zoneinfo", metavar="FILE", help="Zones, watermarks and list sizes from a real machine's /proc/zoneinfo.")
+@option("--zoneinfo", type=click.Path(), metavar="FILE",
+        help="Zones, watermarks and list sizes from a real machine's /proc/zoneinfo.")
 @option("--preempt", type=click.Choice(["none", "voluntary", "full"]), help="Preemption model.  [none]")
-@option("--profile", metavar="NAME", help="Kernel to behave like: v3.2, gorman-2012 or v3.4.  [v3.2]")
-@option("--policy", metavar="NAME", help="Another drain policy than the profile's: on-each-cpu, "
+@option("--profile", metavar="NAME", shell_complete=completes("v3.2", "gorman-2012", "v3.4"),
+        help="Kernel to behave like: v3.2, gorman-2012 or v3.4.  [v3.2]")
+@option("--policy", metavar="NAME", shell_complete=completes(
+        "on-each-cpu", "local-only", "cpus-with-pages", "drain-with-hotplug-lock"),
+        help="Another drain policy than the profile's: on-each-cpu, "
         "local-only, cpus-with-pages, drain-with-hotplug-lock, or FILE.py:CLASS.")
 @option("--seed", type=int, metavar="N", help="Seed of everything random.  [1]")
 @option("--seconds", type=float, metavar="S", help="Stop after so many seconds; a storm then goes on until they are "
@@ -59,16 +72,19 @@ option = click.option
         "on the first N: the others idle, with what is left on their page lists.")
 @option("--pace", metavar="PACE", help="Speed of a replay: max, real, or a multiple as 2x.  [max]")
 @option("--window", type=int, metavar="LINES", help="How far a CPU's replay may run ahead of the slowest.  [4096]")
-@option("--fault", multiple=True, metavar="NAME[:ARGUMENT]", help="Inject a fault while the workload runs (may be "
+@option("--fault", multiple=True, metavar="NAME[:ARGUMENT]", shell_complete=completes(*BY_NAME),
+        help="Inject a fault while the workload runs (may be "
         f"repeated): {usage()}.  See docs/faults.md.")
 @option("--trace", type=click.Choice(["ring", "all"]), help="Keep the last events in rings, or all of them in files.  "
         "[ring]")
-@option("--run-dir", metavar="DIR", help="Where RAM, traces and verdict go; must be empty.  [cpuemu-runs/TIME-PID]")
+@option("--run-dir", type=click.Path(), metavar="DIR",
+        help="Where RAM, traces and verdict go; must be empty.  [cpuemu-runs/TIME-PID]")
 @option("--checked", is_flag=True, default=None, help="Checked mode: every write is held against the "
         "declaration of its word, compiled leaves assert that their locks are held.  Slower.")
 @option("--json", is_flag=True, default=None, help="Print one JSON object on stdout and nothing else.")
 @option("--quiet", is_flag=True, default=None, help="Print the verdict only.")
-@option("--config", metavar="FILE.toml", help="Options from a file, named as here without --; the command line wins.")
+@option("--config", type=click.Path(), metavar="FILE.toml",
+        help="Options from a file, named as here without --; the command line wins.")
 def launch(config: str | None, **given: Any) -> None:
     """Run a machine from power on to power off, audit every page, and give a verdict.
 

@@ -76,7 +76,7 @@ def display(config: LaunchConfig, machine: Machine, workload: str) -> AbstractCo
 
 
 def line(progress: Progress) -> str:
-    """``12.3 s running 45% cpus 7/8 alloc 1.2M free 1.1M ipi 3.4k  cpu 3 offline``"""
+    """``12.3 s running  cpus 7/8  alloc 1.2M  free 1.1M  ipi 3.4k  cpu 3 offline: CPU_DEAD, 6 of 8``"""
     parts = [f"{progress.seconds:5.1f} s {progress.phase}"]
     if progress.total:
         parts.append(f"{100 * progress.done // progress.total}% of {progress.total} lines")

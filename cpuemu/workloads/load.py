@@ -29,5 +29,5 @@ def load(spec: str, request: Request) -> Workload:
         return LOADERS[name](rest, request)
     if name.endswith(".py"):
         return python_workload(spec, request)
-    known = ", ".join([*LOADERS, "FILE.py:CLASS"])
+    known = ", ".join([*LOADERS, "replay:FILE", "FILE.py:CLASS"])
     raise InputError(f"--workload {spec}: unknown workload {name!r}; known are {known}")

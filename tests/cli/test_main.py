@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from cpuemu import __version__
 from cpuemu.cli import main as cli_main
+from cpuemu.profiles import POLICIES, PROFILES
+from cpuemu.workloads.load import LOADERS
 from tests.cli.test_inputs import cpuemu
 
 
@@ -59,8 +63,29 @@ def test_version(tmp_path: Path) -> None:
     assert __version__ in cpuemu("--version", cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete(tmp_path: Path, shell: str) -> None:
+    script = subprocess.run([sys.executable, "-m", "cpuemu"], cwd=Path(__file__).parents[2], capture_output=True,
+                            text=True, env={**os.environ, "_CPUEMU_COMPLETE": f"{shell}_source"}, check=True).stdout
+    assert f"_CPUEMU_COMPLETE={shell}_complete" in script
+
+
+def test_what_is_completed_exists() -> None:
+    def offered(*words: str) -> set[str]:
+        complete = ShellComplete(cli_main.cli, {}, "cpuemu", "_CPUEMU_COMPLETE")
+        return {item.value for item in complete.get_completions(list(words[:-1]), words[-1])}
+
+    assert offered("") == set(cli_main.VERBS)
+    assert {"--cpus", "--workload", "--fault"} <= offered("launch", "--")
+    assert offered("launch", "--workload", "") == set(LOADERS)
+    assert offered("launch", "--policy", "") == set(POLICIES)
+    assert offered("launch", "--profile", "") == set(PROFILES)
+    assert offered("launch", "--hotplug", "r") == {"recorded", "random"}
+
+
 def test_a_verb_that_is_not_there(tmp_path: Path) -> None:
     done = cpuemu("lunch", cwd=tmp_path)
+    assert "Did you mean 'launch'?" in done.stderr
     assert done.returncode == 2
     assert "lunch" in done.stderr
     assert "cpuemu --help" in done.stderr
