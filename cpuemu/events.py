@@ -81,6 +81,16 @@ class Event(enum.IntEnum):
     CPUEMU_PAGE_HELD = 34
     CPUEMU_OOM_MOMENT = 35
     CPUEMU_FAULT = 36
+    MM_VMSCAN_KSWAPD_WAKE = 40
+    MM_VMSCAN_KSWAPD_SLEEP = 41
+    MM_COMPACTION_TRY_TO_COMPACT_PAGES = 42
+    MM_COMPACTION_BEGIN = 43
+    MM_COMPACTION_END = 44
+    MM_COMPACTION_ISOLATE_MIGRATEPAGES = 45
+    MM_COMPACTION_ISOLATE_FREEPAGES = 46
+    MM_COMPACTION_MIGRATEPAGES = 47
+    MM_COMPACTION_DEFERRED = 48
+    MM_COMPACTION_DEFER_COMPACTION = 49
 
 
 VECTOR_NUMBERS = (253, 252, 251, 250)
@@ -91,6 +101,8 @@ REASONS = (
     "Single function call interrupts",
     "Platform interrupts",
 )
+COMPACT_STATUS = ("skipped", "continue", "partial", "complete")
+"""enum of v3.2's include/linux/compaction.h; its names are those of kernel/compaction.py."""
 STOP_STATES = ("NONE", "PREPARE", "DISABLE_IRQ", "RUN", "EXIT")
 
 
@@ -129,6 +141,10 @@ def target_mask(cpu: int) -> str:
 
 def _signed(value: int) -> int:
     return value - (1 << 32) if value >> 31 else value
+
+
+def _mode(sync: int) -> str:
+    return "sync" if sync else "async"
 
 
 def _page(pfn: int) -> str:
@@ -203,6 +219,27 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f"order={a} missing={_signed(b)} others={c} moment={d}"),
     EventType(Event.CPUEMU_FAULT, Ring.SLOW, ("fault", "target CPU", "vector, order or notifier", "microseconds"),
               lambda a, b, c, d, n: f"fault={name_of(a)} target={b} detail={c} usecs={d}"),
+    EventType(Event.MM_VMSCAN_KSWAPD_WAKE, Ring.SLOW, ("nid", "order", "", ""),
+              lambda a, b, c, d, n: f"nid={a} order={b}"),
+    EventType(Event.MM_VMSCAN_KSWAPD_SLEEP, Ring.SLOW, ("nid", "", "", ""), lambda a, b, c, d, n: f"nid={a}"),
+    EventType(Event.MM_COMPACTION_TRY_TO_COMPACT_PAGES, Ring.SLOW, ("order", "gfp_mask", "sync", ""),
+              lambda a, b, c, d, n: f"order={a} gfp_mask={n.gfp(b)} mode={_mode(c)}"),
+    EventType(Event.MM_COMPACTION_BEGIN, Ring.SLOW, ("migrate_pfn", "free_pfn", "zone_end", "zone_start << 1 | sync"),
+              lambda a, b, c, d, n: (f"zone_start={d >> 1:#x} migrate_pfn={a:#x} free_pfn={b:#x} zone_end={c:#x}, "
+                                     f"mode={_mode(d & 1)}")),
+    EventType(Event.MM_COMPACTION_END, Ring.SLOW, ("migrate_pfn", "free_pfn", "zone_end", "status << 1 | sync"),
+              lambda a, b, c, d, n: (f"migrate_pfn={a:#x} free_pfn={b:#x} zone_end={c:#x}, mode={_mode(d & 1)} "
+                                     f"status={COMPACT_STATUS[d >> 1 & 3]}")),
+    EventType(Event.MM_COMPACTION_ISOLATE_MIGRATEPAGES, Ring.SLOW, ("start_pfn", "end_pfn", "nr_scanned", "nr_taken"),
+              lambda a, b, c, d, n: f"range=({a:#x} ~ {b:#x}) nr_scanned={c} nr_taken={d}"),
+    EventType(Event.MM_COMPACTION_ISOLATE_FREEPAGES, Ring.SLOW, ("start_pfn", "end_pfn", "nr_scanned", "nr_taken"),
+              lambda a, b, c, d, n: f"range=({a:#x} ~ {b:#x}) nr_scanned={c} nr_taken={d}"),
+    EventType(Event.MM_COMPACTION_MIGRATEPAGES, Ring.SLOW, ("nr_migrated", "nr_failed", "", ""),
+              lambda a, b, c, d, n: f"nr_migrated={a} nr_failed={b}"),
+    EventType(Event.MM_COMPACTION_DEFERRED, Ring.SLOW, ("order", "zone", "considered", "defer_shift"),
+              lambda a, b, c, d, n: f"node=0 zone={b} order={a} consider={c} limit={1 << (d & 31)}"),
+    EventType(Event.MM_COMPACTION_DEFER_COMPACTION, Ring.SLOW, ("order", "zone", "considered", "defer_shift"),
+              lambda a, b, c, d, n: f"node=0 zone={b} order={a} consider={c} limit={1 << (d & 31)}"),
 )
 
 SINCE: dict[Event, str] = {
@@ -215,6 +252,11 @@ SINCE: dict[Event, str] = {
     Event.SCHED_SWITCH: "2.6.30", Event.SCHED_WAKEUP: "2.6.30", Event.SCHED_MIGRATE_TASK: "2.6.30",
     Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN: "2.6.36", Event.MM_VMSCAN_DIRECT_RECLAIM_END: "2.6.36",
     Event.MM_VMSCAN_WAKEUP_KSWAPD: "2.6.36", Event.MARK_VICTIM: "4.13",
+    Event.MM_VMSCAN_KSWAPD_WAKE: "2.6.36", Event.MM_VMSCAN_KSWAPD_SLEEP: "2.6.36",
+    Event.MM_COMPACTION_TRY_TO_COMPACT_PAGES: "4.0", Event.MM_COMPACTION_BEGIN: "3.14",
+    Event.MM_COMPACTION_END: "3.14", Event.MM_COMPACTION_ISOLATE_MIGRATEPAGES: "2.6.38",
+    Event.MM_COMPACTION_ISOLATE_FREEPAGES: "2.6.38", Event.MM_COMPACTION_MIGRATEPAGES: "2.6.38",
+    Event.MM_COMPACTION_DEFERRED: "4.0", Event.MM_COMPACTION_DEFER_COMPACTION: "4.0",
 }
 """The first release of Linux that has an event of this name.  The text is that of a recent one (6.12)."""
 

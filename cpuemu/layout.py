@@ -66,7 +66,9 @@ SLOT_FAILED = 0xFFFF_FFFF
 OWNER_BOOT = 0xFFFF_FFFE
 """Owner of pages held since boot that nobody gives back."""
 OWNER_FILE = 0xFFFF_FFFD
-"""Owner of page-cache pages: linked on their zone's inactive file list, reclaimable."""
+"""Owner of page-cache pages: linked on their zone's inactive file list, reclaimable (PageLRU)."""
+OWNER_ISOLATED = 0xFFFF_FFFC
+"""Owner of pages that reclaim or compaction has in hand: off their list, about to be freed, put back or filled."""
 LINE_END = 0xFFFF_FFFF
 
 
@@ -262,7 +264,15 @@ class Counter(enum.IntEnum):
     ALLOC_FAILED_HIGH_ORDER = 31
     OOM_NO_DRAIN = 32  # OOM kills by an allocation that had no drain of all CPUs
     STRANDED = 33  # pages on the lists of all online CPUs, at the beginning of each direct reclaim
-    NR = 40
+    KSWAPD_RECLAIMED = 34
+    PAGES_SCANNED = 35  # of inactive lists, by direct reclaim and kswapd
+    COMPACT_STALL = 36  # direct compactions begun
+    COMPACT_FAIL = 37  # after which the allocation still failed
+    COMPACT_SUCCESS = 38
+    COMPACT_PAGES = 39  # pages migrated
+    COMPACT_PAGE_FAILED = 40  # pages isolated for it and put back
+    VMSTAT_REFRESH = 41
+    NR = 48
 
 
 class Latency(enum.IntEnum):
@@ -299,6 +309,15 @@ class StopState(enum.IntEnum):
     DISABLE_IRQ = 2
     RUN = 3
     EXIT = 4
+
+
+class VmstatWork(enum.IntEnum):
+    """A CPU's delayed work of mm/vmstat.c."""
+
+    NONE = 0
+    PENDING = 1
+    RUNNING = 2
+    CANCELED = 3  # while it runs: it does not come back
 
 
 class Severity(enum.IntEnum):
@@ -353,6 +372,8 @@ class Header(View, align=64):
     private_ipi_mask = u32("launcher", "1: call interrupts go to a copy of the mask made before publication (v3.4)")
     ipi_disabled = u32("tests", "1: frames are not sent (the test that nothing is taken on the word alone)")
     debug_locks_off = u32("whoever found first", "1: lockdep has reported, and looks no further, as Linux's")
+    reclaim_cost_us = u32("launcher", "microseconds that scanning SWAP_CLUSTER_MAX pages takes (--reclaim-cost)")
+    reclaim_rotate = u32("launcher", "of a million scanned pages, how many reclaim does not get (--reclaim-success)")
 
 
 class Cpumask(View, align=32):
@@ -413,6 +434,8 @@ class Cpu(View, align=64):
     faults = array("u64", Fault.NR, "the CPU", "faults injected here (Fault)")
     fault_rng = u64("the CPU", "random stream of the faults that are injected here")
     starved_us = u32("coordinator", "how long the process is being, or was last, stopped on purpose")
+    vmstat_ns = u64("the CPU; its hotplug notifiers", "when its deferrable vmstat work is due, 0: not pending")
+    vmstat_work = u32("by compare-and-swap", "VmstatWork")
 
 
 class Task(View, align=64):
@@ -460,6 +483,7 @@ class Task(View, align=64):
     nr_mutexes = u32("the task", "entries in use in `mutexes`")
     mutexes = array("u32", HELD_LOCKS, "the task", "mutexes it holds, oldest first")
     online_refs = u32("the task", "depth of its get_online_cpus")
+    reclaim_rng = u64("the task", "random stream of what it reclaims, 0: not begun")
 
 
 class Page(View, align=16):
@@ -469,7 +493,7 @@ class Page(View, align=16):
     order = u8("as state", "order of the block this page begins")
     migratetype = u8("as state", "list it is on (page_private on pcp lists)")
     zone = u8("launcher", "its zone")
-    owner = u32("as state", "CPU of the pcp list, or task, or OWNER_BOOT, OWNER_FILE")
+    owner = u32("as state", "CPU of the pcp list, or task, or OWNER_BOOT, OWNER_FILE (lru lock), OWNER_ISOLATED")
     next = u32("as state", "next on its list (index in mem_map)")
     prev = u32("as state", "previous on its list")
 
@@ -493,10 +517,13 @@ class Zone(View, align=64):
     nr_free = array("u32", MAX_ORDER, "zone lock", "free blocks of each order, all types")
     free_pages = i64("any CPU, atomically", "vm_stat[NR_FREE_PAGES], less what per-CPU differentials hold")
     nr_file = i64("lru lock", "pages on the inactive file list")
-    pages_scanned = u64("zone lock", "since the last page was freed")
-    percpu_drift_mark = u64("launcher", "below it the exact count is used, 0: never")
-    all_unreclaimable = u32("zone lock", "reclaim gave up on it")
+    pages_scanned = u64("lru lock; zone lock", "since the last page was freed, which clears it")
+    percpu_drift_mark = u64("CPU_ONLINE and CPU_DEAD", "below it kswapd uses the exact count, 0: never")
+    all_unreclaimable = u32("kswapd; zone lock", "reclaim gave up on it; cleared when a page is freed")
     nr_reserve_blocks = u32("launcher", "pageblocks of type RESERVE")
+    nr_isolated = i64("lru lock", "pages off the inactive file list, in the hands of reclaim or compaction")
+    compact_considered = u32("any CPU, without a lock", "compactions skipped since the last that failed")
+    compact_defer_shift = u32("any CPU, without a lock", "2 to the power of it are to be skipped")
 
 
 class Pcp(View, align=64):
@@ -505,7 +532,7 @@ class Pcp(View, align=64):
     count = i32("its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD", "pages on the three lists")
     high = i32("launcher", "count at which a batch goes back")
     batch = i32("launcher", "pages moved at a time")
-    stat_threshold = i32("launcher", "of the differential")
+    stat_threshold = i32("CPU_ONLINE and CPU_DEAD, kswapd", "of the differential")
     free_diff = i32("its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD", "vm_stat_diff[NR_FREE_PAGES]")
 
 
@@ -622,8 +649,10 @@ class Kswapd(View, align=64):
 
     wake = u64("wakeup_kswapd", "wake-ups asked for")
     seen = u64("kswapd", "wake-ups answered")
-    order = u32("wakeup_kswapd", "largest order asked for")
+    order = u32("wakeup_kswapd", "largest order asked for; without a lock, as in Linux")
     task = u32("the boot CPU", "kswapd0")
+    classzone = u32("wakeup_kswapd", "lowest of the highest zones asked for; without a lock, as in Linux")
+    waiting = u32("kswapd; its waker by compare-and-swap", "1: on its wait queue")
 
 
 class FaultPlan(View, align=64):
@@ -807,13 +836,14 @@ REGIONS: tuple[Region, ...] = (
 
 CONSTANTS: tuple[type[enum.IntEnum], ...] = (
     MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
-    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage, Fault,
+    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage, Fault, VmstatWork,
 )
 
 DEFINES: Mapping[str, int] = {
     "NR_CPUS": NR_CPUS, "MASK_WORDS": MASK_WORDS, "MAX_ORDER": MAX_ORDER, "PAGEBLOCK_ORDER": PAGEBLOCK_ORDER,
     "HELD_PAGES": HELD_PAGES, "NOBODY": NOBODY, "SLOT_EMPTY": SLOT_EMPTY, "SLOT_FAILED": SLOT_FAILED,
-    "OWNER_BOOT": OWNER_BOOT, "OWNER_FILE": OWNER_FILE, "LINE_END": LINE_END, "WAIT_TERMS": WAIT_TERMS,
+    "OWNER_BOOT": OWNER_BOOT, "OWNER_FILE": OWNER_FILE, "OWNER_ISOLATED": OWNER_ISOLATED,
+    "LINE_END": LINE_END, "WAIT_TERMS": WAIT_TERMS,
     "ALLOC_SAMPLE": ALLOC_SAMPLE, "HISTOGRAM_STEPS": HISTOGRAM_STEPS, "HISTOGRAM_BUCKETS": HISTOGRAM_BUCKETS,
     "HELD_LOCKS": HELD_LOCKS, "FIRST_ZONE_LOCK": FIRST_ZONE_LOCK, "NR_ZONE_LOCKS": NR_ZONE_LOCKS,
     "NR_CPU_LOCKS": NR_CPU_LOCKS,

@@ -13,6 +13,7 @@ from cpuemu.kernel.kthread import FN_KSWAPD, FN_KTHREADD
 from cpuemu.kernel.sched import wake_up_new_task
 from cpuemu.kernel.smpboot import start_secondary
 from cpuemu.kernel.stop_machine import cpu_stopper_enable
+from cpuemu.kernel.vmstat import setup_vmstat
 from cpuemu.layout import (
     NOBODY,
     CpuState,
@@ -37,6 +38,7 @@ def boot_processor(cpu: Cpu) -> None:
     new_idle(cpu, 0)
     for mask in (Mask.ONLINE, Mask.ACTIVE):
         cpumask_set_cpu(cpu, 0, mask)
+    setup_vmstat(cpu)
     _kernel_threads(cpu)
     for number in range(first_workload_task(machine.dims.cpus), machine.dims.tasks):
         if machine.tasks[number].state == TaskState.UNUSED and machine.tasks[number].comm:

@@ -19,13 +19,13 @@ from cpuemu.arch.trace_file import TraceFiles
 from cpuemu.arch.wire import Wire
 from cpuemu.core import Core, now
 from cpuemu.faults import Fault
-from cpuemu.kernel.sched import CpuOffline, preempt_schedule, run_timers
+from cpuemu.kernel.sched import CpuOffline, preempt_schedule
 from cpuemu.kernel.user_mode import run_task
 from cpuemu.layout import CpuState, MachineState
 from cpuemu.policies.base import CALLS
 from cpuemu.profiles import policy_named
 from workers.boot import boot_processor, secondary_processor
-from workers.interrupts import interrupt
+from workers.interrupts import interrupt, timer
 from workers.last_words import STATUS_DEFECT, STATUS_FAILED, STATUS_OFF, last_words
 from workers.park import wait_for_next_life
 
@@ -87,7 +87,7 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
     cpu = Cpu(
         number=boot.cpu, machine=machine, ram=ram, core=core, gate=gate, apic=apic,
         doorbells=boot.doorbells, lifeline=boot.lifeline,
-        traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=run_timers, run_task=run_task),
+        traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=timer, run_task=run_task),
         faults=faults,
     )
     cpu.drain, cpu.calls = policy_named(boot.profile, boot.policy).drain, CALLS

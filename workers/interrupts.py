@@ -1,4 +1,4 @@
-"""The interrupt table: what a vector means to the kernel."""
+"""The interrupt table: what a vector, and the timer, mean to the kernel."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import WARN_ON_ONCE
-from cpuemu.kernel.sched import scheduler_ipi, wake_ready
+from cpuemu.kernel.sched import run_timers, scheduler_ipi, wake_ready
 from cpuemu.kernel.smp import generic_smp_call_function_interrupt, generic_smp_call_function_single_interrupt
+from cpuemu.kernel.vmstat import run_vmstat_timer
 from cpuemu.layout import Vector
 
 if TYPE_CHECKING:
@@ -28,3 +29,13 @@ def interrupt(cpu: Cpu, vector: Vector, source: int) -> None:
         generic_smp_call_function_single_interrupt(cpu)
     else:
         wake_ready(cpu)  # the coordinator has changed a word that the control task waits for
+
+
+def timer(cpu: Cpu) -> None:
+    """What is due: sleepers, with interrupts off as on hardware (each of many would nest in the one before), then the
+    deferrable work.
+    """
+    cpu.me.irqs_off = 1
+    run_timers(cpu)
+    cpu.me.irqs_off = 0
+    run_vmstat_timer(cpu)

@@ -154,10 +154,15 @@ class Cpu:
         if not self.me.irqs_off and not self.me.hardirq:
             if self.core.raised() or self.apic.in_hand:
                 self.take_interrupts()
-            if self.me.timer_ns and self.me.timer_ns <= self.now():
+            if self.timer_due():
                 self.traps.timer(self)
             if self.me.need_resched:
                 self.traps.preempt(self)
+
+    def timer_due(self) -> bool:
+        """Whether a timer is due, or the deferrable work: that one wakes no CPU that sleeps."""
+        moment = self.now()
+        return any(0 < due <= moment for due in (self.me.timer_ns, self.me.vmstat_ns))
 
     def take_interrupts(self) -> None:
         """Take every interrupt whose frame is in hand, in the order the gate decides.  Context: interrupts on."""

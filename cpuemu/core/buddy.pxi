@@ -24,9 +24,24 @@ cdef inline int64_t zone_page_state(core_t *c, uint32_t zone) noexcept nogil:
     return pages if pages > 0 else 0
 
 
-cdef bint zone_watermark_ok(core_t *c, uint32_t zone, int order, int64_t mark, int classzone, int flags) noexcept nogil:
+cdef int64_t zone_page_state_snapshot(core_t *c, uint32_t zone) noexcept nogil:
+    # With every CPU's differential; those of dead CPUs were folded in at CPU_DEAD.
+    cdef int64_t pages = <int64_t>em_load(&c.zones[zone].free_pages, 8)
+    cdef uint32_t cpu
+    for cpu in range(c.nr_cpus):
+        pages += pcp_of(c, cpu, zone).free_diff
+    return pages if pages > 0 else 0
+
+
+cdef inline bint zone_watermark_ok(core_t *c, uint32_t zone, int order, int64_t mark, int classzone,
+                                   int flags) noexcept nogil:
+    return watermark_ok(c, zone, order, mark, classzone, flags, zone_page_state(c, zone))
+
+
+cdef bint watermark_ok(core_t *c, uint32_t zone, int order, int64_t mark, int classzone, int flags,
+                       int64_t free_pages) noexcept nogil:
     # __zone_watermark_ok, v3.2: one page more than asked for is taken off first, HARDER comes after HIGH.
-    cdef int64_t pages = zone_page_state(c, zone) - ((1 << order) + 1)
+    cdef int64_t pages = free_pages - ((1 << order) + 1)
     cdef int64_t least = mark
     cdef int o
     if flags & 1:
@@ -182,3 +197,36 @@ cdef int free_block(core_t *c, uint32_t zone, uint32_t pfn, uint32_t order, uint
 cdef inline void pages_came_back(core_t *c, uint32_t zone) noexcept nogil:
     c.zones[zone].all_unreclaimable = 0
     c.zones[zone].pages_scanned = 0
+
+
+# --- compaction's half: free pages taken out of a pageblock, one by one
+
+cdef int split_free_page(core_t *c, uint32_t zone, uint32_t pfn) except -1:
+    # A free block becomes single allocated pages, watermarks obeyed as if it were being allocated; how many.
+    cdef uint32_t order = c.mem_map[pfn].order
+    cdef uint32_t at
+    if not zone_watermark_ok(c, zone, 0, c.zones[zone].wmark[WMARK_LOW] + (<int64_t>1 << order), 0, 0):
+        return 0
+    from_buddy(c, zone, pfn)
+    mod_zone_page_state(c, zone, -(<int64_t>1 << order))
+    for at in range(pfn, pfn + (1 << order)):
+        put8(c.mem_map[at].state, PAGESTATE_ALLOCATED, "split_free_page:state")
+        put8(c.mem_map[at].order, 0, "split_free_page:order")
+        put32(c.mem_map[at].owner, OWNER_ISOLATED, "split_free_page:owner")
+    if order >= PAGEBLOCK_ORDER - 1:
+        for at in range(pfn >> PAGEBLOCK_ORDER, ((pfn + (1 << order) - 1) >> PAGEBLOCK_ORDER) + 1):
+            put8(c.pageblocks[at].migratetype, MIGRATETYPE_MOVABLE, "split_free_page:set_pageblock_migratetype")
+    return 1 << order
+
+
+cdef list isolate_freepages_block(core_t *c, uint32_t zone, uint32_t pfn, uint32_t end):
+    cdef list pages = []
+    cdef int got, number
+    while pfn < end:
+        got = 0
+        if c.mem_map[pfn].state == PAGESTATE_BUDDY and c.mem_map[pfn].zone == zone:
+            got = split_free_page(c, zone, pfn)
+            for number in range(got):
+                pages.append(pfn + number)
+        pfn += got if got else 1
+    return pages

@@ -166,11 +166,14 @@ cdef class Core:
 
     def zone_page_state_snapshot(self, uint32_t zone):
         """Free pages with every CPU's differential added: exact at a quiet moment."""
-        cdef int64_t pages = <int64_t>em_load(&self.c.zones[zone].free_pages, 8)
-        cdef uint32_t cpu
-        for cpu in range(self.c.nr_cpus):
-            pages += pcp_of(&self.c, cpu, zone).free_diff
-        return pages if pages > 0 else 0
+        return zone_page_state_snapshot(&self.c, zone)
+
+    def zone_watermark_ok_safe(self, uint32_t zone, int order, int64_t mark, int classzone_idx, int alloc_flags):
+        """As zone_watermark_ok, with the exact count where the differentials could hide how little is left."""
+        cdef int64_t pages = zone_page_state(&self.c, zone)
+        if self.c.zones[zone].percpu_drift_mark and pages < <int64_t>self.c.zones[zone].percpu_drift_mark:
+            pages = zone_page_state_snapshot(&self.c, zone)
+        return watermark_ok(&self.c, zone, order, mark, classzone_idx, alloc_flags, pages)
 
     def pcp_counts(self):
         """Pages on the lists of each possible CPU, all zones: a look from outside, true when it is taken."""
@@ -187,12 +190,15 @@ cdef class Core:
     def fold_zone_diffs(self, uint32_t cpu):
         """refresh_cpu_vm_stats: a CPU's differentials into the zones' counters."""
         cdef uint32_t zone
-        cdef em_pcp *pcp
         for zone in range(self.c.nr_zones):
-            pcp = pcp_of(&self.c, cpu, zone)
-            if pcp.free_diff:
-                em_add(&self.c.zones[zone].free_pages, 8, <uint64_t><int64_t>pcp.free_diff)
-                pcp.free_diff = 0
+            self.fold_zone_diff(cpu, zone)
+
+    def fold_zone_diff(self, uint32_t cpu, uint32_t zone):
+        """One zone's.  Context: interrupts off on that CPU, or it is dead."""
+        cdef em_pcp *pcp = pcp_of(&self.c, cpu, zone)
+        if pcp.free_diff:
+            em_add(&self.c.zones[zone].free_pages, 8, <uint64_t><int64_t>pcp.free_diff)
+            pcp.free_diff = 0
 
     def pageblock_type(self, uint32_t pfn):
         """The migratetype of a page's pageblock."""
@@ -267,8 +273,32 @@ cdef class Core:
         lru_insert(&self.c, pfn)
 
     def lru_isolate(self, uint32_t zone, int wanted):
-        """Up to ``wanted`` pages off the tail of the list (lru_lock)."""
+        """Up to ``wanted`` pages off the tail of the list, counted as scanned (lru_lock)."""
         return lru_take(&self.c, zone, wanted)
+
+    def lru_putback(self, uint32_t zone, pages, int isolated):
+        """Pages onto the head of the list; ``isolated``: how many are then no longer in the caller's hands (lru_lock)."""
+        for pfn in pages:
+            lru_insert(&self.c, pfn)
+        self.c.zones[zone].nr_isolated -= isolated
+
+    # --- compaction
+
+    def isolate_migratepages(self, uint32_t zone, uint32_t start_pfn, uint32_t end_pfn, int wanted, bint everywhere):
+        """(next page frame, records seen, page-cache pages taken off the list) of a range (lru_lock).
+
+        ``everywhere``: in pageblocks of every type; else the rest of one that is not movable is left out.
+        """
+        if end_pfn > self.c.nr_pages:
+            raise ValueError(f"page {end_pfn:#x}: the machine has {self.c.nr_pages:#x}")
+        return isolate_migratepages(&self.c, zone, start_pfn, end_pfn, wanted, everywhere)
+
+    def isolate_freepages_block(self, uint32_t zone, uint32_t start_pfn, uint32_t end_pfn):
+        """The free pages of a range as single pages in the caller's hands, as far as the low mark allows."""
+        assert_zone_lock(&self.c, zone)
+        if end_pfn > self.c.nr_pages:
+            raise ValueError(f"page {end_pfn:#x}: the machine has {self.c.nr_pages:#x}")
+        return isolate_freepages_block(&self.c, zone, start_pfn, end_pfn)
 
     # --- the batch loop
 

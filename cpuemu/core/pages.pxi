@@ -69,16 +69,25 @@ cdef int lru_insert(core_t *c, uint32_t pfn) except -1:
     return 0
 
 
+cdef int lru_remove(core_t *c, uint32_t zone, uint32_t pfn) except -1:
+    # From here on the page is nobody's but of who asked: its owner says so before the lock goes.
+    list_del(c, pfn)
+    put32(c.mem_map[pfn].owner, OWNER_ISOLATED, "isolate_lru_page:owner")
+    c.zones[zone].nr_file -= 1
+    c.zones[zone].nr_isolated += 1
+    return 0
+
+
 cdef list lru_take(core_t *c, uint32_t zone, int wanted):
     cdef uint32_t head = lru_list(c, zone)
     cdef uint32_t pfn
     cdef list pages = []
     while wanted > 0 and not list_empty(c, head):
         pfn = c.mem_map[head].prev
-        list_del(c, pfn)
-        c.zones[zone].nr_file -= 1
+        lru_remove(c, zone, pfn)
         pages.append(pfn)
         wanted -= 1
+    c.zones[zone].pages_scanned += len(pages)
     return pages
 
 
@@ -107,6 +116,27 @@ cdef object count_zone(core_t *c, uint32_t zone):
             pfn += 1 << order
     return (pages[PAGESTATE_BUDDY], pages[PAGESTATE_PCP], pages[PAGESTATE_ALLOCATED], pages[PAGESTATE_TAIL],
             [blocks[at] for at in range(MAX_ORDER)])
+
+
+cdef object isolate_migratepages(core_t *c, uint32_t zone, uint32_t pfn, uint32_t end, int wanted, bint everywhere):
+    # Page-cache pages of [pfn, end), in ascending order; where the scan stopped, how many records it saw.  A page is on
+    # the list if its owner says so: that changes under lru_lock only.
+    cdef list pages = []
+    cdef uint32_t scanned = 0
+    while pfn < end and wanted > 0:
+        scanned += 1
+        if c.mem_map[pfn].state == PAGESTATE_BUDDY or c.mem_map[pfn].zone != zone:
+            pfn += 1
+            continue
+        if not everywhere and c.pageblocks[pfn >> PAGEBLOCK_ORDER].migratetype != MIGRATETYPE_MOVABLE:
+            pfn = ((pfn >> PAGEBLOCK_ORDER) + 1) << PAGEBLOCK_ORDER
+            break
+        if c.mem_map[pfn].state == PAGESTATE_ALLOCATED and c.mem_map[pfn].owner == OWNER_FILE:
+            lru_remove(c, zone, pfn)
+            pages.append(pfn)
+            wanted -= 1
+        pfn += 1
+    return pfn, scanned, pages
 
 
 # --- boot: nobody else is there yet; the counters are stored, not added to differentials

@@ -23,13 +23,22 @@ cdef bint replay_waiter_ready(core_t *c) noexcept nogil:
     return False
 
 
+cdef inline bint timer_due(core_t *c) noexcept nogil:
+    # The next timer, or the deferrable work of vmstat.
+    cdef uint64_t moment
+    if c.me.timer_ns == 0 and c.me.vmstat_ns == 0:
+        return False
+    moment = em_now()
+    return (c.me.timer_ns != 0 and c.me.timer_ns <= moment) or (c.me.vmstat_ns != 0 and c.me.vmstat_ns <= moment)
+
+
 cdef inline int point_events(core_t *c) noexcept nogil:
     # What is to be done at a point: 1 interrupts, 2 need_resched, 4 the machine ends, 8 a timer, 16 rings to be written out.
     cdef int events = 0
     if not c.me.irqs_off and not c.me.hardirq:
         if ((c.me.pending[0] | c.me.pending[1] | c.me.pending[2] | c.me.pending[3]) and interrupt_to_look_for(c)):
             events = 1
-        if c.me.timer_ns and c.me.timer_ns <= em_now():
+        if timer_due(c):
             events |= 8
     if c.header.trace_all and c.traced and half_full(c):
         events |= 16

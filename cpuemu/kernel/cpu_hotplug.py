@@ -47,6 +47,7 @@ from cpuemu.kernel.stop_machine import (
     stop_function,
     stop_machine,
 )
+from cpuemu.kernel.vmstat import vmstat_cpu_dead, vmstat_cpu_down_failed, vmstat_cpu_down_prepare, vmstat_cpu_online
 from cpuemu.layout import (
     LOCK_CPU_ADD_REMOVE,
     LOCK_CPU_HOTPLUG,
@@ -176,12 +177,13 @@ Notifier = Callable[["Cpu", int], int]
 
 CPU_UP_PREPARE: tuple[Notifier, ...] = (cpu_stop_prepare,)
 CPU_UP_CANCELED: tuple[Notifier, ...] = (cpu_stop_cancel,)
-CPU_ONLINE: tuple[Notifier, ...] = (sched_cpu_active, cpu_stop_online)
-CPU_DOWN_PREPARE: tuple[Notifier, ...] = (sched_cpu_inactive,)
-CPU_DOWN_FAILED: tuple[Notifier, ...] = (sched_cpu_active,)
-CPU_DEAD: tuple[Notifier, ...] = (migration_dead, page_alloc_dead)
+CPU_ONLINE: tuple[Notifier, ...] = (sched_cpu_active, cpu_stop_online, vmstat_cpu_online)
+CPU_DOWN_PREPARE: tuple[Notifier, ...] = (vmstat_cpu_down_prepare, sched_cpu_inactive)
+CPU_DOWN_FAILED: tuple[Notifier, ...] = (sched_cpu_active, vmstat_cpu_down_failed)
+CPU_DEAD: tuple[Notifier, ...] = (migration_dead, page_alloc_dead, vmstat_cpu_dead)
 CPU_POST_DEAD: tuple[Notifier, ...] = (cpu_stop_cancel,)
-"""In order of their priority: the scheduler's first going up, the stopper's before the allocator's."""
+"""In order of their priority: the scheduler's first going up and last going down, the stopper's before the allocator's.
+"""
 
 
 def call_chain(cpu: Cpu, chain: tuple[Notifier, ...], number: int) -> int:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.kernel.fork import new_kthread
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
+from cpuemu.kernel.kswapd import kswapd_thread
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
-from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, kswapd_thread
+from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import wait_event, wake
 from cpuemu.kernel.spinlock import raw_spin_lock, raw_spin_unlock

@@ -104,7 +104,12 @@ def calculate_normal_threshold(present: int, online: int) -> int:
     return min(125, 2 * online.bit_length() * (1 + memory.bit_length()))
 
 
-def drift_mark(wmark: tuple[int, int, int], online: int, threshold: int) -> int:
+def calculate_pressure_threshold(wmark: Sequence[int], online: int) -> int:
+    """The same while kswapd is awake: all CPUs' drift together stays within the distance from low to min."""
+    return min(125, max(1, (wmark[1] - wmark[0]) // online))
+
+
+def drift_mark(wmark: Sequence[int], online: int, threshold: int) -> int:
     """Below so many free pages kswapd takes the differentials into account; 0 where they cannot hide the min mark."""
     drift = online * threshold
     return wmark[2] + drift if drift > wmark[1] - wmark[0] else 0

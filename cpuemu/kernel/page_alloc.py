@@ -3,8 +3,9 @@
 Invariant:     a request leaves with its pages, or without; what it did on the way is traced and counted.
 Writers:       PF_MEMALLOC by the task; the rest is the writers' of page_lists, vmscan and kswapd.
 Steps:         cond_resched in the slow path, the OOM killer's lock; those of the functions called.
-Not modelled:  NUMA, compaction (as without CONFIG_COMPACTION), cpusets, congestion (no device is ever congested),
-               real-time tasks.
+Not modelled:  NUMA, cpusets, congestion (no device is ever congested), real-time tasks; the timer tick and the
+               interrupts that allocate: what they do for a task that loops, end its slice and wake kswapd again, is
+               done once a tick by the loop itself.
 
 This file does not import smp: the slow path is handed a ``drain`` by the policy of the run.
 """
@@ -14,28 +15,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cpuemu.arch.cpu import Term
 from cpuemu.events import Event
 from cpuemu.faults import Fault
+from cpuemu.kernel.compaction import (
+    Compact,
+    compaction_deferred,
+    compaction_succeeded,
+    defer_compaction,
+    try_to_compact_pages,
+)
 from cpuemu.kernel.drain_witness import drain_begins, drain_ends, reclaim_begins
+from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
+from cpuemu.kernel.kswapd import wake_all_kswapd
 from cpuemu.kernel.mutex import mutex_trylock, mutex_unlock
 from cpuemu.kernel.oom_kill import out_of_memory
 from cpuemu.kernel.oom_moment import about_to_oom, reclaim_failed, slowpath_begins
 from cpuemu.kernel.page_lists import NO_PAGE, Alloc, Request, drain_pages, get_page_from_freelist
-from cpuemu.kernel.sched import cond_resched, might_sleep, wait_event, wake
-from cpuemu.kernel.vmscan import shrink_zone, try_to_free_pages
+from cpuemu.kernel.sched import cond_resched, might_sleep, wait_event
+from cpuemu.kernel.vmscan import try_to_free_pages
 from cpuemu.layout import (
     LOCK_OOM,
     MAX_ORDER,
     Counter,
     Gfp,
-    Kswapd,
     Latency,
     MachineState,
-    Op,
     Task,
     TaskFlag,
-    TaskState,
     Wmark,
 )
 from cpuemu.sites import site
@@ -45,7 +51,6 @@ if TYPE_CHECKING:
 
 P_OOM = site("__alloc_pages_may_oom")
 P_OOM_WAIT = site("__alloc_pages_may_oom:schedule_timeout")
-P_KSWAPD = site("kswapd_try_to_sleep")
 
 GFP_KERNEL = Gfp.WAIT | Gfp.IO | Gfp.FS
 PAGE_ALLOC_COSTLY_ORDER = 3
@@ -109,11 +114,12 @@ def _alloc_pages_slowpath(cpu: Cpu, request: Request) -> int:
 
     For order <= 3 the loop ends only by success, by the OOM killer's choice of this task, or without __GFP_FS never.
     """
-    gfp, order, _, _ = request
+    gfp, order, _, classzone = request
     reclaimed = stuck = 0
+    sync, tick_ns = False, cpu.now() + TICK_NS
     while True:  # restart:
         if not gfp & Gfp.NO_KSWAPD:
-            wakeup_kswapd(cpu, order, gfp)
+            wake_all_kswapd(cpu, order, gfp, classzone)
         flags = gfp_to_alloc_flags(cpu, gfp)
         while True:  # rebalance:
             pfn = get_page_from_freelist(cpu, request, Wmark.MIN, flags & ~Alloc.NO_WATERMARKS)
@@ -121,6 +127,10 @@ def _alloc_pages_slowpath(cpu: Cpu, request: Request) -> int:
                 pfn = _alloc_pages_high_priority(cpu, request)
             if pfn != NO_PAGE or not may_reclaim(cpu, gfp):
                 return pfn
+            pfn = _alloc_pages_direct_compact(cpu, request, flags, sync)
+            if pfn != NO_PAGE:
+                return pfn
+            sync = True
             pfn, progress = _alloc_pages_direct_reclaim(cpu, request, flags)
             if pfn != NO_PAGE:
                 return pfn
@@ -131,8 +141,9 @@ def _alloc_pages_slowpath(cpu: Cpu, request: Request) -> int:
                 break  # goto restart
             reclaimed, stuck = reclaimed + progress, 0 if progress > 1 else stuck + 1
             if not should_alloc_retry(gfp, order, reclaimed, stuck) or _workload_ends(cpu):
-                return NO_PAGE
-            wait_iff_congested(cpu)
+                return _alloc_pages_direct_compact(cpu, request, flags, sync)
+            tick_ns = tick(cpu, request, tick_ns)
+            cond_resched(cpu)  # wait_iff_congested
 
 
 def gfp_to_alloc_flags(cpu: Cpu, gfp: int) -> Alloc:
@@ -151,7 +162,8 @@ def _alloc_pages_high_priority(cpu: Cpu, request: Request) -> int:
         pfn = get_page_from_freelist(cpu, request, Wmark.MIN, Alloc.NO_WATERMARKS)
         if pfn != NO_PAGE or not request.gfp & Gfp.NOFAIL or _workload_ends(cpu):
             return pfn
-        wait_iff_congested(cpu)
+        tick(cpu, request, 0)
+        cond_resched(cpu)  # wait_iff_congested
 
 
 def may_reclaim(cpu: Cpu, gfp: int) -> bool:
@@ -175,12 +187,46 @@ def should_alloc_retry(gfp: int, order: int, reclaimed: int, stuck: int = 0) -> 
     return bool(gfp & Gfp.NOFAIL) or bool(gfp & Gfp.REPEAT and reclaimed < 1 << order)
 
 
-def wait_iff_congested(cpu: Cpu) -> None:
-    """No device is congested here, so this is cond_resched.  The timer tick that would end the slice is looked for."""
-    me = cpu.me
-    if me.nr_running and cpu.now() >= me.slice_end_ns:
-        me.need_resched = 1
+def tick(cpu: Cpu, request: Request, due_ns: int) -> int:
+    """Once a tick, for a task that loops: its slice ends, kswapd is asked again.  When the next one is due."""
+    if cpu.now() < due_ns:
+        return due_ns
+    if cpu.me.nr_running:
+        cpu.me.need_resched = 1
+    if not request.gfp & Gfp.NO_KSWAPD:
+        wake_all_kswapd(cpu, request.order, request.gfp, request.classzone)
+    return cpu.now() + TICK_NS
+
+
+# --- direct compaction -------------------------------------------------------------------------------------
+
+
+def _alloc_pages_direct_compact(cpu: Cpu, request: Request, flags: Alloc, sync: bool) -> int:
+    """Compact for an order above 0, drain this CPU's list so that what moved can merge, and try once more.
+
+    The first time async, after reclaim sync; skipped while the last ones failed.
+    """
+    preferred, order = request.classzone, request.order
+    if not order or compaction_deferred(cpu, preferred, order):
+        return NO_PAGE
+    task = cpu.current
+    cpu.ram.set_bits(task.addr(Task.flags), TaskFlag.MEMALLOC)
+    status = try_to_compact_pages(cpu, request, sync)
+    cpu.ram.clear_bits(task.addr(Task.flags), TaskFlag.MEMALLOC)
+    if status == Compact.SKIPPED:
+        return NO_PAGE
+    preempt_disable(cpu)
+    drain_pages(cpu, cpu.number)
+    preempt_enable(cpu)
+    pfn = get_page_from_freelist(cpu, request, Wmark.MIN, flags)
+    if pfn != NO_PAGE:
+        compaction_succeeded(cpu, preferred)
+        cpu.core.count(Counter.COMPACT_SUCCESS)
+        return pfn
+    cpu.core.count(Counter.COMPACT_FAIL)
+    defer_compaction(cpu, preferred, order)
     cond_resched(cpu)
+    return NO_PAGE
 
 
 # --- direct reclaim ----------------------------------------------------------------------------------------
@@ -196,17 +242,17 @@ def _alloc_pages_direct_reclaim(cpu: Cpu, request: Request, flags: Alloc) -> tup
     cpu.ram.set_bits(task.addr(Task.flags), TaskFlag.MEMALLOC)
     reclaim_begins(cpu)
     core.trace(Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN, request.order, request.gfp)
-    progress = try_to_free_pages(cpu, request.classzone)
+    progress = try_to_free_pages(cpu, request)
     core.trace(Event.MM_VMSCAN_DIRECT_RECLAIM_END, progress)
     cpu.ram.clear_bits(task.addr(Task.flags), TaskFlag.MEMALLOC)
     cond_resched(cpu)
     if not progress:
         reclaim_failed(cpu)
         return NO_PAGE, 0
-    pfn = get_page_from_freelist(cpu, request, Wmark.MIN, flags & ~Alloc.NO_WATERMARKS)
+    pfn = get_page_from_freelist(cpu, request, Wmark.MIN, flags)
     if pfn == NO_PAGE:
         drain_from_reclaim(cpu, request.order)
-        pfn = get_page_from_freelist(cpu, request, Wmark.MIN, flags & ~Alloc.NO_WATERMARKS)
+        pfn = get_page_from_freelist(cpu, request, Wmark.MIN, flags)
     return pfn, progress
 
 
@@ -269,43 +315,3 @@ def page_alloc_cpu_dead(cpu: Cpu, dead: int) -> None:
     """CPU_DEAD: the dead CPU's pages and its share of the counters (v3.2: page_alloc_cpu_notify)."""
     drain_pages(cpu, dead)
     cpu.core.fold_zone_diffs(dead)
-
-
-# --- kswapd ------------------------------------------------------------------------------------------------
-
-
-def wakeup_kswapd(cpu: Cpu, order: int, gfp: int) -> None:
-    """Ask the node's daemon for pages; one request at a time is enough."""
-    kswapd = cpu.machine.kswapd
-    if kswapd.wake != kswapd.seen:
-        return
-    cpu.core.trace(Event.MM_VMSCAN_WAKEUP_KSWAPD, 0, order, gfp)
-    cpu.core.count(Counter.KSWAPD_WAKE)
-    kswapd.order = order
-    cpu.ram.add(kswapd.addr(Kswapd.wake), 1)
-    wake(cpu, kswapd.addr(Kswapd.wake))
-
-
-def kswapd_thread(cpu: Cpu, arg: int) -> None:
-    """kswapd0: until every zone is above its high watermark, or nothing more can be reclaimed."""
-    kswapd = cpu.machine.kswapd
-    while True:
-        wait_event(cpu, P_KSWAPD, Term(kswapd.addr(Kswapd.wake), Op.NE, kswapd.seen), state=TaskState.INTERRUPTIBLE)
-        request = kswapd.wake
-        balance_pgdat(cpu)
-        kswapd.seen = request
-
-
-def balance_pgdat(cpu: Cpu) -> None:
-    """Reclaim in every zone below its high watermark, harder each round; v3.2 uses the exact free count here."""
-    for priority in range(12, -1, -1):
-        balanced = True
-        for zone in cpu.machine.zones:
-            if cpu.core.zone_page_state_snapshot(zone.index) > zone.wmark[Wmark.HIGH]:
-                continue
-            balanced = False
-            shrink_zone(cpu, zone.index, priority, 32)
-            cond_resched(cpu)
-        if balanced or cpu.header.state != MachineState.RUNNING:
-            return
-

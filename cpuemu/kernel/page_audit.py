@@ -20,6 +20,7 @@ from cpuemu.layout import (
     MAX_ORDER,
     OWNER_BOOT,
     OWNER_FILE,
+    OWNER_ISOLATED,
     Machine,
     Mask,
     MigrateType,
@@ -261,6 +262,9 @@ class _Walk:
         for owner, pages in sorted(self.result.owned.items()):
             if owner in (OWNER_BOOT, OWNER_FILE):
                 continue
+            if owner == OWNER_ISOLATED:
+                self.found(f"{pages} pages were taken off a list by reclaim or compaction, and never given back")
+                continue
             if owner >= tasks:
                 self.found(f"{pages} allocated pages belong to {_owner(owner)}, which is no task")
             elif pages != (rss := self.machine.tasks[owner].rss):
@@ -276,5 +280,5 @@ def _state(state: int) -> str:
 
 
 def _owner(owner: int) -> str:
-    special = {OWNER_BOOT: "boot", OWNER_FILE: "the page cache"}
+    special = {OWNER_BOOT: "boot", OWNER_FILE: "the page cache", OWNER_ISOLATED: "reclaim or compaction"}
     return special.get(owner, f"task {owner}")

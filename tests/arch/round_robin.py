@@ -115,7 +115,7 @@ class RoundRobin:
             cpu.apic.collect()
             poller.poll(1)
         cpu.take_interrupts()
-        if me.timer_ns and me.timer_ns <= self.now(cpu):
+        if cpu.timer_due():
             cpu.traps.timer(cpu)
         if me.need_resched:
             cpu.traps.preempt(cpu)

@@ -28,6 +28,8 @@ class Model:
     """The zone's counter, less what the CPUs' differentials hold."""
     diffs: list[int] = field(default_factory=list)
     unreclaimable: bool = False
+    scanned: int = 0
+    """Pages of the inactive list, since one was last freed."""
     where: dict[int, tuple[int, int]] = field(default_factory=dict)
     """First page of each free block -> order, type."""
 
@@ -155,7 +157,7 @@ class Model:
         return pfn
 
     def give_block(self, pfn: int, order: int, cpu: int) -> None:
-        self.unreclaimable = False
+        self.unreclaimable, self.scanned = False, 0
         self.give(pfn, order, self.blocks[pfn >> PAGEBLOCK])
         self.account(cpu, 1 << order)
 
@@ -191,7 +193,7 @@ class Model:
     def bulk(self, count: int, cpu: int = 0, by: int | None = None) -> None:
         """Pages of ``cpu``'s lists, by itself or, when it is dead, by another one."""
         self.account(cpu if by is None else by, count)
-        self.unreclaimable = False
+        self.unreclaimable, self.scanned = False, 0
         lists = self.lists[cpu]
         kind, turn = 0, 0
         while count:

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from cpuemu.core import _core
 from cpuemu.kernel.page_audit import audit
-from cpuemu.layout import MAX_ORDER, OWNER_BOOT, OWNER_FILE, MigrateType, first_workload_task, lru_head
+from cpuemu.layout import MAX_ORDER, OWNER_BOOT, OWNER_ISOLATED, MigrateType, first_workload_task, lru_head
 from tests.core.bench import TYPES, Bench
 from tests.core.hands import BATCH, HIGH, Hands, RemoteHands
 from tests.core.model import PAGEBLOCK, Model
@@ -171,10 +171,10 @@ class Allocator(RuleBasedStateMachine):
             machine.pageblocks[block].migratetype = kind
         self.model.blocks[block] = kind
 
-    @precondition(lambda self: any(not order and owner != OWNER_FILE for _, order, owner in self.held))
+    @precondition(lambda self: any(not order and owner != OWNER_ISOLATED for _, order, owner in self.held))
     @rule(pick=picks, which=picks, number=st.integers(1, 6))
     def to_page_cache(self, pick: int, which: int, number: int) -> None:
-        pages = [each for each in self.held if not each[1] and each[2] != OWNER_FILE]
+        pages = [each for each in self.held if not each[1] and each[2] != OWNER_ISOLATED]
         for page in pages[which % len(pages):][:number]:
             self.do(self.cpu(pick), "to_lru", page[0])
             self.held.remove(page)
@@ -186,7 +186,8 @@ class Allocator(RuleBasedStateMachine):
         expected = self.lru[::-1][:wanted]
         assert self.do(self.cpu(pick), "off_lru", wanted) == expected
         del self.lru[len(self.lru) - len(expected):]
-        self.held += [(pfn, 0, OWNER_FILE) for pfn in expected]
+        self.held += [(pfn, 0, OWNER_ISOLATED) for pfn in expected]
+        self.model.scanned += len(expected)
 
     @rule(pick=picks, order=st.integers(0, MAX_ORDER - 1), mark=st.integers(0, PAGES), flags=st.integers(0, 3))
     def watermark(self, pick: int, order: int, mark: int, flags: int) -> None:
@@ -205,7 +206,7 @@ class Allocator(RuleBasedStateMachine):
         """Reclaim finds nothing: until a page comes back."""
         for machine in self.machines():
             machine.zones[0].all_unreclaimable, machine.zones[0].pages_scanned = 1, 99
-        self.model.unreclaimable = True
+        self.model.unreclaimable, self.model.scanned = True, 99
 
     # --- what holds after each step ------------------------------------------------------------------------
 
@@ -235,7 +236,7 @@ class Allocator(RuleBasedStateMachine):
         assert exact == sum(len(self.model.free[order, kind]) << order for order in range(MAX_ORDER) for kind in KINDS)
         assert self.do(self.alive[0], "snapshot") == exact
         assert bool(zone.all_unreclaimable) == self.model.unreclaimable
-        assert bool(zone.pages_scanned) == self.model.unreclaimable
+        assert zone.pages_scanned == self.model.scanned
 
     @invariant()
     def pages_and_owners(self) -> None:
@@ -247,9 +248,9 @@ class Allocator(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for pfn, order, owner in self.held:
-            if owner == OWNER_FILE:  # in reclaim's hands: on no list, and nobody's
+            if owner == OWNER_ISOLATED:  # in reclaim's hands: on no list, and nobody's
                 self.do(self.alive[0], "free", pfn, order, False)
-        self.held = [block for block in self.held if block[2] != OWNER_FILE]
+        self.held = [block for block in self.held if block[2] != OWNER_ISOLATED]
         result = audit(self.machine, self.bench.image.mapping)
         assert result.ok, result.findings
         assert result.allocated == len(self.lru) + sum(1 << order for _, order, _ in self.held)

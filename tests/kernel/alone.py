@@ -1,6 +1,7 @@
 """One CPU alone, in the test's own process: kernel functions called as its current task, on memory laid out by hand.
 
-There are no other processes and no coordinator.  What sleeps goes to the idle task, and comes back when its time is up.
+There are no other processes and no coordinator.  What sleeps goes to kswapd and the idle task, and comes back when its
+time is up.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from cpuemu.events import BY_ID
 from cpuemu.kernel.cpumask import cpumask_set_cpu
 from cpuemu.kernel.fork import new_idle, new_kthread
 from cpuemu.kernel.irqflags import local_irq_enable
+from cpuemu.kernel.kthread import FN_KSWAPD
 from cpuemu.kernel.mm_init import free_area_init, hold_at_boot
 from cpuemu.kernel.mmzone import ZoneSpec
 from cpuemu.kernel.page_audit import PageAudit, audit
-from cpuemu.kernel.sched import cpu_idle
+from cpuemu.kernel.sched import cond_resched, cpu_idle, wake_up_new_task
 from cpuemu.kernel.smpboot import smp_prepare_cpus
 from cpuemu.layout import (
     NOBODY,
@@ -84,15 +86,18 @@ class Alone:
 
 
 @contextlib.contextmanager
-def alone(zones: Sequence[ZoneSpec], cpus: int = 2) -> Iterator[Alone]:
-    """``zones``: as for a launch; ``free`` and ``nr_file`` say how full they are."""
+def alone(zones: Sequence[ZoneSpec], cpus: int = 2, kswapd: bool = True, checked: bool = True) -> Iterator[Alone]:
+    """``zones``: as for a launch; ``free`` and ``nr_file`` say how full they are.  ``kswapd``: whether it runs.
+
+    ``checked``: what the CPU writes must be its to write; not where the test does another task's work.
+    """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         first = first_workload_task(cpus)
         image = create_ram(directory, Dimensions(cpus, zones[-1].end_pfn, len(zones), first + TASKS))
         create_rings(directory, cpus, RINGS)
         machine = image.machine
-        machine.header.checked = 1
+        machine.header.checked = checked
         setup = Core(image.ram, None, (0, 0), 0, 0)
         free_area_init(machine, image.mapping, setup, zones, cpus)
         hold_at_boot(machine, setup, zones, [])
@@ -105,7 +110,7 @@ def alone(zones: Sequence[ZoneSpec], cpus: int = 2) -> Iterator[Alone]:
         here = Alone(cpu, image, directory)
         cpu.drain = lambda cpu, order: here.drains.append(order)
         try:
-            _boot(cpu, image.machine, first)
+            _boot(cpu, image.machine, first, kswapd)
             yield here
         finally:
             cpu.apic.close()
@@ -113,13 +118,13 @@ def alone(zones: Sequence[ZoneSpec], cpus: int = 2) -> Iterator[Alone]:
                 os.close(descriptor)
 
 
-def _boot(cpu: Cpu, machine: Machine, first: int) -> None:
-    """The idle task, kswapd's entry (nobody runs it), and the test as task ``first``, inside the kernel.
+def _boot(cpu: Cpu, machine: Machine, first: int, kswapd: bool) -> None:
+    """The idle task, kswapd asleep on its queue, and the test as task ``first``, inside the kernel.
 
     ``machine``: the same RAM, not checked: much of what is written here is not this CPU's to write.
     """
     new_idle(cpu, 0)
-    new_kthread(cpu, kswapd_task(machine.dims.cpus), 0, 0, "kswapd0", 0, SchedClass.FAIR)
+    new_kthread(cpu, kswapd_task(machine.dims.cpus), FN_KSWAPD, 0, "kswapd0", 0, SchedClass.FAIR)
     for number in range(first, first + TASKS):
         task = machine.tasks[number]
         task.comm, task.program, task.state = f"task/{number - first}", Program.STORM, TaskState.INTERRUPTIBLE
@@ -131,9 +136,14 @@ def _boot(cpu: Cpu, machine: Machine, first: int) -> None:
     current = machine.tasks[first]
     current.state, current.on_rq, current.in_kernel = TaskState.RUNNING, 1, 1
     me.nr_attached = 1
+    machine.kswapd.waiting, machine.kswapd.classzone = 1, machine.dims.zones - 1
     cpu.hub = getcurrent()
     cpu.stacks[first] = getcurrent()
     cpu.stacks[0] = greenlet(lambda: _idle(cpu))
+    if kswapd:
+        wake_up_new_task(cpu, kswapd_task(machine.dims.cpus))
+        cond_resched(cpu)
+        assert machine.kswapd.waiting
 
 
 def _idle(cpu: Cpu) -> None:

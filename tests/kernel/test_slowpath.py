@@ -100,7 +100,7 @@ def test_nobody_is_killed_for_costly_orders_and_low_zones(here: Alone, gfp: int,
 
 def test_progress_and_still_no_page_drains_once_a_round() -> None:
     """An order that memory is too torn for: reclaim frees pages, and all lists are drained for each round."""
-    with alone([replace(ZONE, free=160, nr_file=200)]) as here:
+    with alone([replace(ZONE, free=160, nr_file=200)], kswapd=False) as here:
         torn = [alloc_pages(here.cpu, GFP_KERNEL, 0, MOVABLE) for _ in range(20)]
         assert NO_PAGE not in torn
         assert alloc_pages(here.cpu, GFP_KERNEL | Gfp.NORETRY, 8, MOVABLE) == NO_PAGE
