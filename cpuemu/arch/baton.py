@@ -43,6 +43,9 @@ class Actor(View, align=64):
     site = u32("the actor", "where it stands")
     nterms = u32("the actor", "terms of its wait: one must hold, 0: it can go on")
     word = u64("the actor", "address of the access")
+    deadline_ns = u64("the actor", "virtual time from which it can go on without its terms, 0: never")
+    opens = u32("the actor", "1: it takes interrupts at this point")
+    ticket = u64("the conductor", "0: the access; else the interrupt that is to be taken first")
     term_word = array("u64", WAIT_TERMS, "the actor", "address of each term's word")
     term_op = array("u64", WAIT_TERMS, "the actor", "Op of each term")
     term_value = array("u64", WAIT_TERMS, "the actor", "value of each term")
@@ -53,10 +56,13 @@ class ActorDied(Exception):
 
 
 class Baton:
-    """``base``: where the actors' records lie in ``ram``.  Made before the actors' processes are forked."""
+    """``base``: where the actors' records lie in ``ram``; ``words``: where the words that they wait for lie.
 
-    def __init__(self, ram: Ram, base: int, actors: int) -> None:
-        self.ram = ram
+    Made before the actors' processes are forked.
+    """
+
+    def __init__(self, ram: Ram, base: int, actors: int, words: Ram | None = None) -> None:
+        self.words = words or ram
         self.actors = Array(ram, Actor, base, actors)
         self.turns = [os.eventfd(0, os.EFD_CLOEXEC) for _ in range(actors)]
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -69,10 +75,15 @@ class Baton:
 
     # --- the actor -----------------------------------------------------------------------------------------
 
-    def step(self, actor: int, site: int, word: Address, kind: Kind, terms: Sequence[Term] = ()) -> None:
-        """Declare the access that comes next, give the baton away, and return when this actor is chosen."""
+    def step(self, actor: int, site: int, word: Address, kind: Kind, terms: Sequence[Term] = (), opens: bool = False,
+             deadline_ns: int = 0) -> int:
+        """Declare the access that comes next, give the baton away, and return when this actor is chosen.
+
+        0, or the ticket of the interrupt that it is to take before the access.
+        """
         mine = self.actors[actor]
         mine.site, mine.word, mine.kind = site, word, kind
+        mine.opens, mine.deadline_ns = opens, deadline_ns
         for number, term in enumerate(terms):
             mine.term_word[number], mine.term_op[number] = term.word, term.op
             mine.term_value[number] = term.value
@@ -80,6 +91,7 @@ class Baton:
         mine.state = ActorState.POINT
         os.eventfd_write(self.bell, 1)
         self.wait(actor)
+        return mine.ticket
 
     def leave(self, actor: int) -> None:
         """Done: the baton goes back for good."""
@@ -92,18 +104,21 @@ class Baton:
 
     # --- the conductor -------------------------------------------------------------------------------------
 
-    def ready(self) -> list[Actor]:
+    def ready(self, now_ns: int = 0) -> list[Actor]:
         """Actors at a point that can go on, in the order of their numbers."""
-        return [each for each in self.actors if each.state == ActorState.POINT and self._holds(each)]
+        return [each for each in self.actors if each.state == ActorState.POINT and self._holds(each, now_ns)]
 
-    def _holds(self, actor: Actor) -> bool:
-        return not actor.nterms or any(
-            self.ram.holds(actor.term_word[number], actor.term_op[number], actor.term_value[number])
+    def _holds(self, actor: Actor, now_ns: int) -> bool:
+        if actor.deadline_ns and actor.deadline_ns <= now_ns:
+            return True
+        return not (actor.nterms or actor.deadline_ns) or any(
+            self.words.holds(actor.term_word[number], actor.term_op[number], actor.term_value[number])
             for number in range(actor.nterms))
 
-    def let(self, actor: int, alive: Callable[[int], bool]) -> None:
+    def let(self, actor: int, alive: Callable[[int], bool], ticket: int = 0) -> None:
         """Give the baton to an actor and wait until it is back.  Raises ActorDied; ``alive`` is asked now and then."""
         record = self.actors[actor]
+        record.ticket = ticket
         record.state = ActorState.RUNNING
         os.eventfd_write(self.turns[actor], 1)
         while not self._poller.poll(LOOK_MS):

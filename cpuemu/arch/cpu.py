@@ -171,9 +171,13 @@ class Cpu:
             ticket = self.gate.choose(self, tickets)
             if not ticket:
                 break
-            vector, source = self.apic.take(ticket)
-            self._enter_interrupt(vector, source, ticket)
+            self.take(ticket)
         self.core.looked()
+
+    def take(self, ticket: int) -> None:
+        """Take one interrupt whose frame is in hand.  Context: interrupts on."""
+        vector, source = self.apic.take(ticket)
+        self._enter_interrupt(vector, source, ticket)
 
     def _enter_interrupt(self, vector: Vector, source: int, ticket: int) -> None:
         me = self.me

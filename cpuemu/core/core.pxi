@@ -97,6 +97,10 @@ cdef class Core:
                 tickets.append(word >> 16)
         return tickets
 
+    def control(self):
+        """Interrupts are taken when a conductor says so: batches do not end for them."""
+        self.c.controlled = True
+
     def looked(self):
         """The frames of what is pending were looked for: a batch need not end for them again for 100 us."""
         cdef int vector

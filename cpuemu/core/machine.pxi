@@ -102,6 +102,7 @@ ctypedef struct core_t:
     uint32_t nr_streams
     bint traced
     bint checked
+    bint controlled
     uint64_t looked[4]
     uint64_t looked_ns
     uint32_t slowest

@@ -6,7 +6,6 @@ import contextlib
 import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from random import Random
 
 from cpuemu.arch.baton import Actor, ActorState, Baton
@@ -14,29 +13,11 @@ from cpuemu.arch.gate import Kind
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import die_with, kill, start
 from cpuemu.core import Ram
+from cpuemu.explore.schedule import Schedule
 from cpuemu.explore.stage import Board, Failure, Over, Program, Stage, size_of
 from cpuemu.explore.strategies.base import Event, Strategy
 
 STEP_LIMIT = 100_000
-
-
-@dataclass
-class Schedule:
-    """One schedule that ran.  ``choices``: the actor of each decision; ``events``: every step, decided or forced.
-
-    ``verdict``: "ok", "failed", "deadlock" or "limit"; ``message``: what the failing actor, or the check, said.
-    """
-
-    verdict: str = "ok"
-    message: str = ""
-    choices: list[int] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    pending: list[tuple[Event, ...]] = field(default_factory=list)
-    """Before each step, and at the end: what every actor that is not done does next, enabled or not."""
-
-    @property
-    def bad(self) -> bool:
-        return self.verdict != "ok"
 
 
 class Conductor:

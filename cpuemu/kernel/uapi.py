@@ -36,6 +36,11 @@ class Call:
 
 
 @dataclass(frozen=True)
+class CallAll:
+    """on_each_cpu of nothing, and wait for everybody."""
+
+
+@dataclass(frozen=True)
 class Reschedule:
     """A reschedule interrupt to a CPU."""
 
@@ -54,7 +59,7 @@ class Exit:
     """The program ends; what it holds is freed."""
 
 
-Operation = Alloc | Free | Call | Reschedule | Sleep | Exit
+Operation = Alloc | Free | Call | CallAll | Reschedule | Sleep | Exit
 
 
 class UserProgram(Protocol):

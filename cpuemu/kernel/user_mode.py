@@ -25,8 +25,8 @@ from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import cpu_idle, schedule_away, select_task_rq, try_to_wake_up
 from cpuemu.kernel.sched_migrate import do_exit, end_user_wait, leave_for, sched_setaffinity, user_wait
-from cpuemu.kernel.smp import smp_call_function_single
-from cpuemu.kernel.uapi import Alloc, Call, Exit, Free, Operation, ProgramError, Reschedule, Sleep, UserTask
+from cpuemu.kernel.smp import on_each_cpu, smp_call_function_single
+from cpuemu.kernel.uapi import Alloc, Call, CallAll, Exit, Free, Operation, ProgramError, Reschedule, Sleep, UserTask
 from cpuemu.kernel.vmscan import add_to_page_cache_lru
 from cpuemu.layout import (
     HELD_PAGES,
@@ -290,6 +290,8 @@ def _system_call(cpu: Cpu, task: Task, operation: Operation) -> None:
             _free_held(cpu, task, index)
         case Call(target):
             _call(cpu, target % cpu.machine.dims.cpus)
+        case CallAll():
+            on_each_cpu(cpu, NOP, 0, wait=True)
         case Reschedule(target):
             _reschedule(cpu, target % cpu.machine.dims.cpus)
 

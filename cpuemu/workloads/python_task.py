@@ -17,6 +17,7 @@ from typing import Any
 from cpuemu.kernel.uapi import (
     Alloc,
     Call,
+    CallAll,
     Exit,
     Free,
     Operation,
@@ -66,7 +67,7 @@ class Guarded:
                 return operation
             case Sleep(int(microseconds)) if microseconds >= 0:
                 return operation
-            case Free(int()) | Call(int()) | Reschedule(int()) | Exit():
+            case Free(int()) | Call(int()) | CallAll() | Reschedule(int()) | Exit():
                 return operation
         raise ProgramError(f"next() returned {operation!r}, which is no operation of cpuemu.kernel.uapi, or one with "
                            f"arguments that cannot be (orders are 0 to {MAX_ORDER - 1})")

@@ -1,0 +1,112 @@
+"""The gate's controlled implementation: a CPU moves when a conductor says so and takes the interrupt that it names.
+
+Invariant:     between two points exactly one CPU runs; whatever it waits for stands in its actor's record.
+Writers:       the actor's record; the clock by the conductor.
+Steps:         every point of kernel code, and every wait.
+Not modelled:  the host: nothing here depends on how long anything takes.
+
+Arrival is a fact, delivery is a decision: a pending interrupt is an actor of its own, which can move while its CPU is
+at a point with interrupts on.  Chosen, it makes the CPU take that ticket, whose frame is waited for, however long it
+travels; then the CPU is at the same point again.  A CPU that goes on takes none.  Time is virtual.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cpuemu.arch.baton import Baton
+from cpuemu.arch.cpu import PowerOff, Term
+from cpuemu.arch.gate import Kind
+from cpuemu.layout import WAIT_TERMS, Header, Lock, MachineState, Op
+from cpuemu.layout import Cpu as CpuWords
+from cpuemu.schema import View, u64
+from cpuemu.sites import site
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+    from cpuemu.schema import Address
+
+P_IDLE = site("cpu_idle")
+FRAME_MS = 1
+
+
+class Clock(View, align=64):
+    """What the conductor says of time."""
+
+    now_ns = u64("the conductor", "virtual: it moves when nobody else can, and a little with each step")
+
+
+class ControlledGate:
+    """One decision a point.  ``batch`` is one operation of the compiled loop, which then asks for no interrupts."""
+
+    batch = 1
+
+    def __init__(self, baton: Baton, clock: Clock) -> None:
+        self.baton, self.clock = baton, clock
+
+    def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
+        self._step(cpu, site, word, kind)
+        if cpu.me.need_resched and not cpu.me.irqs_off:
+            cpu.traps.preempt(cpu)
+            cpu.core.declare(site, word)
+
+    def _step(self, cpu: Cpu, site: int, word: Address, kind: Kind, terms: Sequence[Term] = (),
+              deadline_ns: int = 0) -> None:
+        """Until it is this CPU's turn to go on; the interrupts that are delivered meanwhile are taken here."""
+        while True:
+            cpu.core.point(site, word)
+            opens = not cpu.me.irqs_off and not cpu.me.hardirq
+            ticket = self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)
+            if cpu.off():
+                raise PowerOff
+            if not ticket:
+                return
+            self._deliver(cpu, ticket)
+            if cpu.me.need_resched:
+                cpu.traps.preempt(cpu)
+
+    def _deliver(self, cpu: Cpu, ticket: int) -> None:
+        frames = select.poll()
+        frames.register(cpu.apic.fd, select.POLLIN)
+        cpu.apic.collect()
+        while ticket not in cpu.apic.in_hand:
+            frames.poll(FRAME_MS)
+            cpu.apic.collect()
+        cpu.take(ticket)
+
+    def wait(self, cpu: Cpu, task: int) -> None:
+        """Disabled until one of the task's terms holds: then it reads them again."""
+        record = cpu.machine.tasks[task]
+        terms = [Term(record.word[number], Op(record.op[number]), record.value[number])
+                 for number in range(record.nterms)]
+        while not cpu.core.terms_hold(task) and not (record.deadline_ns and self.now(cpu) >= record.deadline_ns):
+            self._step(cpu, record.why, record.word[0], Kind.READ, _with_the_end(cpu, terms), record.deadline_ns)
+
+    def idle(self, cpu: Cpu) -> None:
+        need_resched = cpu.me.addr(CpuWords.need_resched)
+        if not cpu.me.need_resched:
+            terms = _with_the_end(cpu, [Term(need_resched, Op.NE, 0)])
+            self._step(cpu, P_IDLE, need_resched, Kind.READ, terms, cpu.me.timer_ns)
+        if cpu.me.timer_ns and cpu.me.timer_ns <= self.now(cpu):
+            cpu.traps.timer(cpu)
+
+    def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
+        if cpu.core.spin_trylock(lock, site):
+            return True
+        word = cpu.machine.locks[lock].addr(Lock.word)
+        self._step(cpu, site, word, Kind.LOCK, _with_the_end(cpu, [Term(word, Op.EQ, 0)]))
+        return cpu.core.spin_trylock(lock, site)
+
+    def choose(self, cpu: Cpu, tickets: list[int]) -> int:
+        raise AssertionError("a controlled CPU is told what it takes")
+
+    def now(self, cpu: Cpu) -> int:
+        return self.clock.now_ns
+
+
+def _with_the_end(cpu: Cpu, terms: list[Term]) -> list[Term]:
+    """Whoever waits goes on when the machine ends, too."""
+    end = Term(cpu.header.addr(Header.state), Op.GE, MachineState.OFF)
+    return [*terms[:WAIT_TERMS - 1], end]

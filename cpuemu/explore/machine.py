@@ -1,0 +1,242 @@
+"""A whole machine under the baton: one schedule, from power-on to a finding, a deadlock or the end of its tasks.
+
+The same processes, sockets and kernel code as in a free run; the gate is the controlled one.  Actors are the CPUs, and
+of each CPU the delivery of every vector: a pending interrupt moves when it is chosen.  Coming up is no part of the
+search: until the workload is let go, everybody moves in turn and interrupts are taken at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import mmap
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+from cpuemu.arch.apic import Apic
+from cpuemu.arch.baton import Actor, ActorState, Baton
+from cpuemu.arch.controlled import Clock, ControlledGate
+from cpuemu.arch.cpu import PowerOff
+from cpuemu.arch.gate import Kind
+from cpuemu.arch.ram import create_ram, create_rings, open_ram, open_rings
+from cpuemu.coordinator.host_time import process_state
+from cpuemu.coordinator.hotplug import Operation
+from cpuemu.coordinator.processes import die_with, kill, start
+from cpuemu.core import Core, Ram
+from cpuemu.explore.schedule import Schedule
+from cpuemu.explore.strategies.base import Event, Strategy
+from cpuemu.kernel.hung_task import explain
+from cpuemu.kernel.mm_init import free_area_init
+from cpuemu.kernel.mmzone import zones_for
+from cpuemu.kernel.page_audit import audit
+from cpuemu.kernel.smpboot import smp_prepare_cpus
+from cpuemu.layout import Cpu, CpuState, MachineState, Preempt, Vector
+from cpuemu.profiles import profile_named
+from cpuemu.workloads.base import Request
+from cpuemu.workloads.load import load
+
+STEP_NS = 1000
+STEP_LIMIT = 50_000
+RINGS = (1024, 4096)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A machine and what its tasks do.  ``workload``: as ``launch --workload`` takes it; ``memory`` in bytes."""
+
+    name: str
+    workload: str
+    cpus: int = 3
+    memory: int = 16 << 20
+    profile: str = "v3.2"
+    preempt: str = "none"
+    tasks: int | None = None
+    operations: int | None = None
+
+
+def run_schedule(scenario: Scenario, strategy: Strategy, seed: int, directory: Path) -> Schedule:
+    """One schedule, its files in an empty ``directory``.  Context: this process has no ZeroMQ context, yet."""
+    world = _World(scenario, directory)
+    try:
+        return world.run(strategy, seed)
+    finally:
+        world.end()
+
+
+class _World:
+    """The machine of one schedule, and its conductor."""
+
+    def __init__(self, scenario: Scenario, directory: Path) -> None:
+        cpus = scenario.cpus
+        self.scenario, self.count = scenario, cpus
+        self.entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
+        workload = load(scenario.workload, Request(cpus, scenario.tasks, scenario.operations))
+        zones = zones_for(scenario.memory, cpus)
+        image = create_ram(directory, workload.dimensions(cpus, zones))
+        create_rings(directory, cpus, RINGS)
+        self.image, self.machine = image, image.machine
+        header = self.machine.header
+        header.preempt_model = Preempt[scenario.preempt.upper()]
+        header.private_ipi_mask, header.park, header.checked = profile_named(scenario.profile).private_ipi_mask, 1, 1
+        with memoryview(image.mapping) as view:
+            workload.write(self.machine, view, seed=1)
+        free_area_init(self.machine, image.mapping, Core(image.ram, None, (0, 0), 0, 0), zones, cpus, workload.held)
+        smp_prepare_cpus(self.machine)
+        stage = mmap.mmap(-1, Clock.SIZE + cpus * Actor.SIZE)
+        ram = Ram(stage)
+        self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, image.ram)
+        self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(cpus + 1)]
+        self.lifeline = os.pipe()
+        self.affinity = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(self.affinity)})
+        place = str(directory)
+        boot = self.entry.Boot(0, 1, place, place, self.bells, self.lifeline[0], scenario.profile, None,
+                               workload.python_path)
+        self.pids = []
+        for cpu in range(cpus):
+            words = self.machine.cpus[cpu]
+            words.generation, words.state = 1, CpuState.STARTING
+            self.pids.append(start(f"cpuemu cpu {cpu} gen 1", _cpu, self, replace(boot, cpu=cpu), os.getpid()))
+        # From here on there may be a ZeroMQ thread in this process: nobody is forked from it any more.
+        self.apic = Apic(image.ram, self.machine, cpus, 1, str(directory))
+
+    def end(self) -> None:
+        for pid in self.pids:
+            kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self.apic.close(linger_ms=0)
+        os.sched_setaffinity(0, self.affinity)
+        self.baton.close()
+        for descriptor in (*self.bells, *self.lifeline):
+            os.close(descriptor)
+
+    # --- the coordinator's hands, as hotplug.Operation asks for them ---------------------------------------
+
+    def start_process(self, cpu: int) -> None:
+        raise AssertionError("every process is there from the start")
+
+    def wake_process(self, cpu: int) -> None:
+        raise AssertionError("nothing is parked here")
+
+    def platform_interrupt(self, cpu: int) -> None:
+        self.apic.send(cpu, Vector.PLATFORM)
+
+    def expect_exit(self, cpu: int) -> None:
+        pass
+
+    def process_gone(self, cpu: int) -> bool:
+        return True
+
+    # --- one schedule --------------------------------------------------------------------------------------
+
+    def run(self, strategy: Strategy, seed: int) -> Schedule:
+        self._boot()
+        schedule = Schedule()
+        strategy.begin(self.count * (1 + Vector.NR), Random(seed))
+        header = self.machine.header
+        while header.tasks_done < header.nr_workload and not header.nr_findings:
+            enabled = self._enabled()
+            if not enabled and not self._advance_time():
+                break
+            if not enabled:
+                continue
+            if len(schedule.events) == STEP_LIMIT:
+                schedule.verdict, schedule.message = "limit", f"not over after {STEP_LIMIT} steps"
+                return schedule
+            event = enabled[0]
+            if len(enabled) > 1:
+                event = strategy.choose(enabled)
+                schedule.choices.append(event.actor)
+            self._let(event.actor)
+            strategy.executed(event, enabled)
+            schedule.events.append(event)
+        self._judge(schedule)
+        return schedule
+
+    def _boot(self) -> None:
+        for cpu in range(self.count):
+            self._let(cpu)
+        boot_cpu = self.machine.cpus[0]
+        self._in_turn(lambda: boot_cpu.state == CpuState.RUNNING)
+        for cpu in range(1, self.count):
+            operation = Operation(self.machine, self, cpu, up=True)
+            self._in_turn(lambda operation=operation: operation.advance(self.clock.now_ns))  # type: ignore[misc]
+            assert not operation.result, f"cpu {cpu} did not come up: {operation.result}"
+        header = self.machine.header
+        header.state, header.go = MachineState.RUNNING, 1
+        for cpu in range(self.count):
+            self.platform_interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
+        self._in_turn(lambda: not any(cpu.pending[Vector.PLATFORM] for cpu in self.machine.cpus))
+
+    def _in_turn(self, done: Callable[[], bool]) -> None:
+        """No search: interrupts first, then CPU after CPU."""
+        last = 0
+        while not done():
+            enabled = self._enabled()
+            if enabled:
+                event = max(enabled, key=lambda each: (each.actor >= self.count, each.actor > last, -each.actor))
+                last = event.actor if event.actor < self.count else last
+                self._let(event.actor)
+            elif not self._advance_time():
+                raise AssertionError("; ".join(explain(self.machine)) or "nobody can move while the machine comes up")
+
+    def _enabled(self) -> list[Event]:
+        """CPUs that can go on, then deliveries: CPU after CPU, vector after vector."""
+        ready = [Event(each.index, each.word, each.kind in (Kind.WRITE, Kind.LOCK), each.site, each.kind == Kind.LOCK,
+                       bool(each.nterms)) for each in self.baton.ready(self.clock.now_ns)]
+        for actor in self.baton.actors:
+            if actor.state != ActorState.POINT or not actor.opens:
+                continue
+            words = self.machine.cpus[actor.index]
+            for vector in range(Vector.NR):
+                if words.pending[vector]:
+                    ready.append(Event(self.count + actor.index * Vector.NR + vector, words.addr(Cpu.pending, vector),
+                                       True))
+        return ready
+
+    def _let(self, actor: int) -> None:
+        self.clock.now_ns = self.clock.now_ns + STEP_NS
+        cpu, ticket = actor, 0
+        if actor >= self.count:
+            cpu, vector = divmod(actor - self.count, Vector.NR)
+            ticket = self.machine.cpus[cpu].pending[vector] >> 16
+        self.baton.let(cpu, lambda who: process_state(self.pids[who]) not in ("", "Z"), ticket)
+
+    def _advance_time(self) -> bool:
+        """Nobody can move: to the next deadline.  False: there is none, it is a deadlock."""
+        due = [actor.deadline_ns for actor in self.baton.actors
+               if actor.state == ActorState.POINT and actor.deadline_ns > self.clock.now_ns]
+        if due:
+            self.clock.now_ns = min(due)
+        return bool(due)
+
+    def _judge(self, schedule: Schedule) -> None:
+        header = self.machine.header
+        if header.nr_findings:
+            finding = self.machine.findings[0]
+            schedule.verdict, schedule.message = "failed", f"{finding.rule}: {finding.message}"
+        elif header.tasks_done < header.nr_workload:
+            schedule.verdict, schedule.message = "deadlock", "; ".join(explain(self.machine))
+        else:
+            lost = audit(self.machine, self.image.mapping, "a schedule that ends with its tasks").findings
+            if lost:
+                schedule.verdict, schedule.message = "failed", f"page-conservation: {lost[0]}"
+
+
+def _cpu(world: _World, boot: object, parent: int) -> None:
+    """A CPU's process, from the baton's first touch to the end of the machine."""
+    die_with(parent)
+    baton, cpu_number = world.baton, boot.cpu  # type: ignore[attr-defined]
+    boots = importlib.import_module("workers.boot")
+    baton.wait(cpu_number)
+    directory = Path(boot.run_dir)  # type: ignore[attr-defined]
+    cpu = world.entry.plug_in(boot, open_ram(directory), open_rings(directory), ControlledGate(baton, world.clock))
+    cpu.core.control()
+    with contextlib.suppress(PowerOff):
+        (boots.boot_processor if cpu_number == 0 else boots.secondary_processor)(cpu)
+        cpu.run()
+    baton.leave(cpu_number)

@@ -1,0 +1,96 @@
+"""Whole machines under chosen schedules: what Gilad Ben-Yossef saw in 2012 is found, brought back, and gone in v3.4."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launched import ROOT
+
+pytestmark = pytest.mark.timeout(110)
+
+CALLERS = f"{ROOT}/tests/explore/callers.py:Callers"
+
+
+def cpuemu(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (place / "tmp").mkdir(exist_ok=True)
+    run = subprocess.run([sys.executable, "-m", "cpuemu", *arguments], cwd=place, capture_output=True, text=True,
+                         timeout=100, check=False,
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp"), **environment})
+    assert not list((place / "tmp").iterdir()), "a world's directory is left behind"
+    return run
+
+
+def explored(place: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    run = cpuemu(place, "explore", CALLERS, "--json", *arguments)
+    assert run.stdout, run.stderr
+    return run.returncode, json.loads(run.stdout)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A schedule of v3.2's ordinary smp_call_function_many that hands over an empty mask: a file."""
+    place = tmp_path_factory.mktemp("explored")
+    code, said = explored(place, "--strategy", "random", "--schedules", "200", "--until-failure")
+    assert (code, said["failures"], len(said["files"])) == (1, 1, 1)
+    assert next(iter(said["signatures"])).startswith("failed: empty-ipi-mask (known: 13b)")
+    assert said["strategies"]["random"]["first"] == said["schedules"]
+    return place / str(said["files"][0])
+
+
+def test_a_failure_comes_back_whatever_the_hash_seed(found: Path) -> None:
+    for seed in ("0", "1", "random"):
+        run = cpuemu(found.parent.parent, "replay", str(found), "--times", "3", PYTHONHASHSEED=seed)
+        assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "verdict: the same 3 times of 3"), run.stderr
+        assert "empty-ipi-mask" in run.stdout
+
+
+def test_the_release_that_has_the_fix_is_silent(tmp_path: Path) -> None:
+    code, said = explored(tmp_path, "--profile", "v3.4", "--schedules", "21")
+    assert (code, said["failures"], said["files"]) == (0, 0, [])
+    assert said["distinct"] > 12
+    assert set(said["strategies"]) == {"random", "pct:1", "pct:2", "pct:3", "pct:5", "pos", "surw"}
+    assert {tally["schedules"] for tally in said["strategies"].values()} == {3}
+
+
+def test_the_same_seed_explores_the_same(tmp_path: Path) -> None:
+    options = ("--strategy", "pos", "--strategy", "pct:3", "--schedules", "4", "--seed", "7")
+    assert explored(tmp_path, *options) == explored(tmp_path, *options)
+
+
+def changed(failure: dict[str, Any], **changes: Any) -> str:
+    return json.dumps({**failure, **changes})
+
+
+@pytest.mark.parametrize(("content", "sentence"), [
+    (lambda failure: changed(failure, placement="0" * 12), "made by another version of the kernel code"),
+    (lambda failure: changed(failure, format=0), "a schedule of format 0, this cpuemu reads format 1"),
+    (lambda failure: changed(failure)[:200], "not a whole schedule file"),
+    (lambda failure: changed(failure, choices=[9999]), "decision 0: actor 9999 is to move, and those who can are: "),
+    (lambda failure: changed(failure, choices=failure["choices"][:3]), "decision 3: the schedule is over"),
+], ids=["placement", "format", "cut", "actor", "short"])
+def test_a_file_that_does_not_fit(found: Path, tmp_path: Path, content: Any, sentence: str) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(content(json.loads(found.read_text())))
+    run = cpuemu(tmp_path, "replay", str(file))
+    assert run.returncode == 2, run.stderr
+    assert sentence in run.stderr and len(run.stderr.splitlines()) == 1, run.stderr
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (("nobody",), "unknown workload 'nobody'"),
+    ((CALLERS, "--strategy", "luck"), "--strategy luck: unknown; known are random, pct:DEPTH"),
+    ((CALLERS, "--strategy", "pct"), "--strategy pct: unknown"),
+    ((CALLERS, "--profile", "v9"), "--profile v9: unknown"),
+    ((CALLERS, "--memory", "much"), "not a size"),
+])
+def test_what_cannot_be_explored(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    run = cpuemu(tmp_path, "explore", *arguments)
+    assert (run.returncode, run.stdout) == (2, ""), run.stderr
+    assert sentence in run.stderr and "Traceback" not in run.stderr
