@@ -24,8 +24,10 @@ class OneCalls:
 
 
 class Sleepers:
+    """Asleep for longer than any host needs to take a CPU down."""
+
     tasks = 8
-    operations = 50
+    operations = 2000
 
     def next(self, task: UserTask) -> Operation:
         return Sleep(20_000)
