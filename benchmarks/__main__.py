@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -44,18 +47,8 @@ def main(only: tuple[str, ...], repeat: int, quick: bool, json_file: Path | None
     A part that cannot run here (no C compiler, no libzmq to load) says what is missing; the others go on.
     """
     known = facts()
-    rows: list[Row] = []
-    for each in BENCHMARKS:
-        if only and each.name not in only:
-            continue
-        with tempfile.TemporaryDirectory(prefix="cpuemu-benchmark-") as directory:
-            try:
-                for row in each.measure(Settings(repeat, Path(directory), quick)):
-                    print(f"{row.name}", file=sys.stderr)
-                    rows.append(row)
-            except Missing as missing:
-                rows.append(Row(each.what, "", [], missing=str(missing)))
-    show(rows, known)
+    with _bytecode():
+        rows = [row for each in BENCHMARKS if not only or each.name in only for row in _rows(each, repeat, quick)]
     try:
         if json_file:
             json_file.write_text(json.dumps(plain(rows, known), indent=1) + "\n")
@@ -63,6 +56,26 @@ def main(only: tuple[str, ...], repeat: int, quick: bool, json_file: Path | None
         raise click.UsageError(f"--json {json_file}: cannot be written ({error.strerror}); name another file") from None
     if page:
         write_page(page, rows, known)
+    show(rows, known)
+
+
+def _rows(each: Benchmark, repeat: int, quick: bool) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(prefix="cpuemu-benchmark-") as directory:
+        try:
+            for row in each.measure(Settings(repeat, Path(directory), quick)):
+                print(row.name, file=sys.stderr)
+                yield row
+        except Missing as missing:
+            yield Row(each.what, "", [], missing=str(missing))
+
+
+@contextlib.contextmanager
+def _bytecode() -> Iterator[None]:
+    """Machines start from bytecode, as an installed cpuemu does, whatever this shell says; none stays in the tree."""
+    with tempfile.TemporaryDirectory(prefix="cpuemu-bytecode-") as directory:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = directory
+        yield
 
 
 main(prog_name="python -m benchmarks")

@@ -66,6 +66,7 @@ class Apic:
         self.life_taken = generation & 0xFFFF
         """The same of the last frame taken."""
         self._linked: dict[int, int] = {}
+        self._peers: dict[int, bytes] = {}
         self._tickets = machine.header.addr(Header.tickets)
         self.context = zmq.Context(1)
         self.socket = socket = self.context.socket(zmq.ROUTER)
@@ -124,8 +125,9 @@ class Apic:
     def _transmit(self, cpu: int, frame: bytes, abandon: Callable[[], bool]) -> None:
         target = self.machine.cpus[cpu]
         generation = target.generation
-        self._link(cpu, generation)
-        peer = routing_id(cpu, generation)
+        if self._linked.get(cpu) != generation:
+            self._link(cpu, generation)
+        peer = self._peers[cpu]
         while True:
             try:
                 self.socket.send(peer, MORE)
@@ -147,8 +149,6 @@ class Apic:
             self.socket.getsockopt(zmq.EVENTS)
 
     def _link(self, cpu: int, generation: int) -> None:
-        if self._linked.get(cpu) == generation:
-            return
         low, high = sorted((self.who, cpu))
         mine, theirs = self.generation & 0xFFFF, generation & 0xFFFF
         lives = (mine if low == self.who else theirs) << 32 | (theirs if low == self.who else mine) << 16
@@ -161,7 +161,7 @@ class Apic:
                 self.socket.setsockopt(zmq.CONNECT_ROUTING_ID, routing_id(cpu, generation))
                 self.socket.connect("ipc://" + socket_path(self.directory, cpu, generation))
                 break
-        self._linked[cpu] = generation
+        self._linked[cpu], self._peers[cpu] = generation, routing_id(cpu, generation)
 
     # --- receiving -----------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ def csd_unlock(cpu: Cpu, flags: Address) -> None:
 
 def _warn_unsafe_context(cpu: Cpu) -> None:
     # Two CPUs that wait for each other with interrupts off never end; a CPU not yet online is excepted.
-    WARN_ON_ONCE(cpu, cpu_online(cpu, cpu.number) and irqs_disabled(cpu), oracles.SMP_CALL_IRQS_OFF,
+    WARN_ON_ONCE(cpu, irqs_disabled(cpu) and cpu_online(cpu, cpu.number), oracles.SMP_CALL_IRQS_OFF,
                  "WARNING: smp_call_function with interrupts disabled")
     WARN_ON_ONCE(cpu, in_interrupt(cpu), oracles.SMP_CALL_IN_INTERRUPT,
                  "WARNING: smp_call_function in an interrupt handler")
@@ -104,17 +104,18 @@ def _warn_unsafe_context(cpu: Cpu) -> None:
 
 def _warn_offline(cpu: Cpu, target: int) -> None:
     # Preemption is off since the mask was read, so stop_machine cannot have taken the CPU away meanwhile.
-    offline = not cpumask_copy(cpu, Mask.ONLINE) >> target & 1
-    WARN_ON_ONCE(cpu, offline, oracles.IPI_TO_OFFLINE, f"call interrupt to cpu {target}, which is offline",
-                 cpus=(target,))
+    if not cpu_online(cpu, target):
+        WARN_ON_ONCE(cpu, True, oracles.IPI_TO_OFFLINE, f"call interrupt to cpu {target}, which is offline",
+                     cpus=(target,))
 
 
 def _warn_taken_offline(cpu: Cpu, kind: str) -> None:
     # The stopper of a dying CPU lets interrupts in once more after take_cpu_down: what was raised before is taken
     # then.  v3.2 has nothing against it; v3.16 flushes first (8d056c48e486).
-    dying = cpu.me.current == cpu.me.stop_task
-    WARN_ON_ONCE(cpu, not cpu_online(cpu, cpu.number), oracles.IPI_ON_OFFLINE,
-                 f"{kind} interrupt taken on cpu {cpu.number}, which is not online", known="4" if dying else "")
+    if not cpu_online(cpu, cpu.number):
+        dying = cpu.me.current == cpu.me.stop_task
+        WARN_ON_ONCE(cpu, True, oracles.IPI_ON_OFFLINE,
+                     f"{kind} interrupt taken on cpu {cpu.number}, which is not online", known="4" if dying else "")
 
 
 # --- one CPU -----------------------------------------------------------------------------------------------
