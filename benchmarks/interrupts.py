@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.compiled import build
 from benchmarks.host import libzmq
 from benchmarks.machines import inside
 from benchmarks.measure import Goal, Missing, Row, Settings, median
+from cpuemu.events import Event
+from cpuemu.layout import Vector
+from cpuemu.report.image import Image
+from cpuemu.report.records import Record, records
 
 CALLS, BROADCASTS, STOPS = 1000, 200, 40
 WARMUP = 10
@@ -22,6 +27,10 @@ CALL_NOTE = ("smp_call_function_single to an idle CPU, and wait.  Ours sends one
 ONE_WAY_NOTE = "from raised to taken; C from zmq_send to zmq_recv's return"
 BROADCAST_NOTE = ("on_each_cpu of nothing to idle CPUs, and wait for all.  Ours walks v3.2's one queue on every CPU, "
                   "and the last one rings.  C sends each a message and gets one from each")
+CALL_EVENTS = (Event.CSD_QUEUE_CPU, Event.IPI_RAISE, Event.IPI_ENTRY, Event.CSD_FUNCTION_ENTRY, Event.CSD_FUNCTION_EXIT)
+STAGES = ("csd queued → interrupt raised", "raised → taken", "taken → function", "the function",
+          "answered → next csd queued")
+STAGE_NOTE = "where a call's time goes: medians between trace events, the last one through the loop that calls"
 DRAIN_NOTE = "drain_all_pages as v3.2 does it, lists nearly empty; C as for the broadcast"
 STOP_NOTE = "stop_machine of an empty function, all other CPUs idle: four states, each acknowledged by every CPU"
 
@@ -54,9 +63,9 @@ def interrupts(settings: Settings) -> Iterator[Row]:
         messages, missing = None, str(why)
     one = Row("IPI, one way", "µs", [], note=ONE_WAY_NOTE, missing=missing)
     call = Row("call and acknowledgement", "µs", [], goal=Goal(ratio=1.5), note=CALL_NOTE, missing=missing)
-    rounds = settings.rounds(CALLS)
+    rounds, parts = settings.rounds(CALLS), [Row(f"… {stage}", "µs", [], note=STAGE_NOTE) for stage in STAGES]
     for _ in range(settings.repeat):
-        took = inside(2, one_way=rounds, call=rounds)
+        took = inside(2, lambda image: stages(image, parts), one_way=rounds, call=rounds)
         one.ours.append(median(took["one_way"]) / 1000)
         call.ours.append(median(took["call"]) / 1000)
         if messages:
@@ -64,6 +73,7 @@ def interrupts(settings: Settings) -> Iterator[Row]:
                 row.theirs.append(theirs)
     yield one
     yield call
+    yield from parts
     broadcast = Row("broadcast to 7, wait for all", "µs", [], goal=Goal(ratio=2.0), note=BROADCAST_NOTE,
                     missing=missing)
     rounds = settings.rounds(BROADCASTS)
@@ -72,6 +82,21 @@ def interrupts(settings: Settings) -> Iterator[Row]:
         if messages:
             broadcast.theirs.append(messages.microseconds(7, rounds)[1])
     yield broadcast
+
+
+def stages(image: Image, parts: Sequence[Row]) -> None:
+    """Where the time of a call goes, from the machine's own trace: the median of each stage to its row."""
+    times: list[int] = []
+    for record in records(image):
+        if record.event == CALL_EVENTS[len(times) % len(CALL_EVENTS)] and _of_a_call(record):
+            times.append(record.time_ns)
+    took = [(after - before) / 1000 for before, after in pairwise(times)]
+    for number, part in enumerate(parts):
+        part.ours.append(median(took[number :: len(CALL_EVENTS)]))
+
+
+def _of_a_call(record: Record) -> bool:
+    return record.event not in (Event.IPI_RAISE, Event.IPI_ENTRY) or record.args[1] == Vector.CALL_FUNCTION_SINGLE
 
 
 def barriers(settings: Settings) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,10 @@ def launched(*options: str, environment: dict[str, str] | None = None) -> Iterat
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def inside(cpus: int, **rounds: int) -> dict[str, list[int]]:
+def inside(cpus: int, look: Callable[[Image], None] = lambda image: None, **rounds: int) -> dict[str, list[int]]:
     """Figures taken by ``inside.py`` in the kernel of a machine: nanoseconds of each round, by name.
 
-    One task runs on CPU 0, every other CPU is idle and asleep.
+    One task runs on CPU 0, every other CPU is idle and asleep.  ``look`` is shown what the machine leaves.
     """
     with tempfile.NamedTemporaryFile("w+", suffix=".json") as file:
         json.dump(rounds, file)
@@ -83,6 +83,7 @@ def inside(cpus: int, **rounds: int) -> dict[str, list[int]]:
         with launched("--cpus", str(cpus), "--workload", "pressure", "--tasks", "1", "--hotplug", "none",
                       "--policy", f"{INSIDE}:Inside", environment={RESULTS: file.name}) as machine:
             machine.end()
+            look(open_image(machine.run_dir))
         figures: dict[str, list[int]] = json.loads(Path(file.name).read_text())
     if not all(isinstance(figures.get(name), list) for name in rounds):
         raise Missing("a drain: the machine ended without one, so that nothing was measured in it")

@@ -53,8 +53,8 @@ def test_without_libzmq_the_others_go_on(tmp_path: Path, monkeypatch: pytest.Mon
         raise Missing("libzmq: none")
 
     monkeypatch.setattr(interrupts, "libzmq", nothing)
-    monkeypatch.setattr(interrupts, "inside", lambda cpus, **rounds: {name: [2000] for name in rounds})
-    rows = list(interrupts.interrupts(Settings(1, tmp_path, quick=True)))
+    monkeypatch.setattr(interrupts, "inside", lambda cpus, *look, **rounds: {name: [2000] for name in rounds})
+    rows = [row for row in interrupts.interrupts(Settings(1, tmp_path, quick=True)) if not row.name.startswith("…")]
     assert [row.ours for row in rows] == [[2.0]] * 3
     assert {row.missing for row in rows} == {"libzmq: none"}
     assert "missing is libzmq: none" in markdown(rows, {})
