@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.machines import Launched, inside, launched
-from benchmarks.measure import Goal, Missing, Row, Settings, median
+from benchmarks.measure import Goal, Missing, Row, Settings
 from cpuemu.events import Event
 from cpuemu.layout import Mask, first_workload_task
 from cpuemu.report.image import Image, open_image
@@ -18,8 +18,8 @@ SIZES = (8, 64, 256)
 LARGEST = 256
 SECONDS = "2"
 
-BOOT_NOTE = ("from exec of the command to the first instruction of a user task on the last CPU, seen from outside (its "
-             "trace); the machine itself counts to the last CPU's coming online")
+BOOT_NOTE = "from exec of the command to the first instruction of a user task on the last CPU, seen from outside"
+TOLD_NOTE = "as the machine itself reports it: until the last CPU is online"
 PARK_NOTE = "CPUs 1, 2, 3 of an idle machine of 8 go and come in turn; medians added; the process of a dead CPU is kept"
 EXIT_NOTE = "the same, but its process ends and another one is forked"
 LARGEST_NOTE = "boot, ten drains of all CPUs, page audit, power off, verdict: the whole command"
@@ -37,13 +37,13 @@ def boot(settings: Settings) -> Iterator[Row]:
         machine.end()  # bytecode is there, files are in memory
     for cpus in sizes(settings):
         row = Row(f"boot, {cpus} CPUs", "s", [], goal=Goal(value=BOOT_GOALS[cpus]), note=BOOT_NOTE)
-        told = []
+        told = Row(f"… as it says, {cpus} CPUs", "s", [], note=TOLD_NOTE)
         for _ in range(settings.repeat):
             with launched("--cpus", str(cpus), "--workload", "storm:50", "--tasks", str(cpus)) as machine:
-                told.append(machine.end()["boot_seconds"])
+                told.ours.append(machine.end()["boot_seconds"])
                 row.ours.append((_last_first_step(open_image(machine.run_dir)) - machine.started_ns) / 1e9)
-        row.note += f": {median(told):.2f} s here"
         yield row
+        yield told
 
 
 def _last_first_step(image: Image) -> int:
@@ -92,8 +92,8 @@ def memory(settings: Settings) -> Iterator[Row]:
             online = sum(bits.bit_count() for bits in image.machine.cpumasks[Mask.ONLINE].bits)
         if online != cpus:
             raise Missing(f"{cpus} CPUs online: there were {online}")
-        yield Row(f"memory of a CPU, {cpus} CPUs", "KiB", [sum(every) / cpus],
-                  note=f"{MEMORY_NOTE}; all processes together {whole / 1024:,.0f} MiB")
+        yield Row(f"memory of a CPU, {cpus} CPUs", "KiB", [sum(every) / cpus], note=MEMORY_NOTE)
+        yield Row(f"… all processes, {cpus} CPUs", "MiB", [whole / 1024])
 
 
 def _pss(pid: int) -> float:
