@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 
 from tests.busy_host import busy_loops
 from tests.launched import ROOT, Launched
-from tests.matrix import LAUNCHES
+from tests.matrix import JOBS, LAUNCHES
 from tests.verdicts import behaves
 
 PROFILES = ("v3.2", "gorman-2012", "v3.4")
@@ -59,21 +60,20 @@ def test_a_launch_is_ok(launch: Callable[..., Launched], seed: int) -> None:
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("loops", [0, 2])
 def test_many_launches_are_ok(tmp_path: Path, loops: int) -> None:
-    """CPUEMU_TEST_LAUNCHES of them, one after the other; ``loops``: busy loops a core beside them."""
+    """CPUEMU_TEST_LAUNCHES of them, CPUEMU_TEST_JOBS at a time; ``loops``: busy loops a core beside them."""
     seen: collections.Counter[str] = collections.Counter()
     alarms = []
     began = time.monotonic()
-    with busy_loops(loops) as count:
-        for seed in range(1000, 1000 + LAUNCHES):
-            run_dir = tmp_path / str(seed)
-            code, said = launched(run_dir, options(seed))
+    with busy_loops(loops) as count, ThreadPoolExecutor(JOBS) as pool:
+        for seed, (code, said) in pool.map(lambda seed: (seed, launched(tmp_path / str(seed), options(seed))),
+                                           range(1000, 1000 + LAUNCHES)):
             seen.update(names(code, said))
             if behaves(code, said):
-                shutil.rmtree(run_dir)
+                shutil.rmtree(tmp_path / str(seed))
             else:
                 alarms.append((options(seed), code, said))
                 print(f"FALSE ALARM {options(seed)} exit {code}: {said['findings'] or said['notes']}", flush=True)
-    print(f"{LAUNCHES} launches beside {count} busy loops in {time.monotonic() - began:.0f} s: "
+    print(f"{LAUNCHES} launches, {JOBS} at a time, beside {count} busy loops in {time.monotonic() - began:.0f} s: "
           + ", ".join(f"{number} {name}" for name, number in sorted(seen.items())))
     assert not alarms
 
