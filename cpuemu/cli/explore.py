@@ -50,13 +50,15 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="random, pct:DEPTH, pos, basic-pos, urw, "
               "surw or delay:DELAYS; several take turns.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
 @click.option("--schedules", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="How many.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="How many at a "
+              "time; what comes out is the same.")
 @click.option("--until-failure", is_flag=True, help="Stop at the first one that fails.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed of every draw.")
 @click.option("--save", type=click.Path(path_type=Path), default=Path("cpuemu-failures"), show_default=True,
               metavar="DIR", help="Where the first failure of each kind goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
-def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: int, until_failure: bool, seed: int,
-            save: Path, as_json: bool, **machine: Any) -> None:
+def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: int, jobs: int, until_failure: bool,
+            seed: int, save: Path, as_json: bool, **machine: Any) -> None:
     """Run a workload under schedules that strategies choose, and keep what fails.
 
     The same processes, sockets and kernel code as in a launch; but one CPU moves at a time, from one point of the
@@ -85,7 +87,7 @@ def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: 
         click.echo(f"{result.verdict} under {strategy}: {result.message}\n  cpuemu replay {path}", err=True)
 
     progress = _Progress(schedules)
-    report = run(scenario, names, schedules, seed, until_failure, failed, progress.show)
+    report = run(scenario, names, schedules, seed, jobs, until_failure, failed, progress.show)
     progress.end()
     if as_json:
         _print_json(scenario.name, report, files)

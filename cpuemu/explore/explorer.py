@@ -12,16 +12,17 @@ import re
 import select
 import socket
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgpack
 
-from cpuemu.coordinator.processes import exit_status, kill, start, status_text
+from cpuemu.coordinator.processes import exit_status, kill, start
 from cpuemu.errors import UserError
 from cpuemu.explore.machine import Scenario, run_schedule
 from cpuemu.explore.schedule import Schedule
@@ -37,6 +38,8 @@ PORTFOLIO = ("random", "pct:1", "pct:2", "pct:3", "pct:5", "pos", "surw")
 KINDS = ("random", "pct:DEPTH", "pos", "basic-pos", "urw", "surw", "delay:DELAYS")
 PROFILE_RUNS = 5
 """Random walks before the first strategy: they give k, and the profile that URW and SURW need."""
+MARGIN = 1.25
+"""k is so many times the longest of these: PCT's guarantee needs one that is no smaller than a schedule's steps."""
 WORLD_LIMIT_S = 300.0
 
 
@@ -78,7 +81,7 @@ class Report:
     signatures: Counter[str] = field(default_factory=Counter)
     traces: set[str] = field(default_factory=set)
     steps: int = 0
-    """k: the most steps that a schedule took."""
+    """The most steps that a schedule took."""
 
     @property
     def schedules(self) -> int:
@@ -108,16 +111,20 @@ def strategy_named(name: str, steps: int, profile: Profile) -> Strategy:
     return made[kind]()
 
 
-def explore(scenario: Scenario, strategies: Sequence[str], schedules: int, seed: int, until_failure: bool,
+def explore(scenario: Scenario, strategies: Sequence[str], schedules: int, seed: int, jobs: int, until_failure: bool,
             failed: Callable[[str, int, Result], None], tell: Callable[[Report], None]) -> Report:
-    """Run so many schedules.  ``failed`` is given the first failure of each signature: strategy, seed, result."""
+    """Run so many schedules, ``jobs`` at a time; what comes out does not depend on how many.
+
+    ``failed`` is given the first failure of each signature: strategy, seed, result.
+    """
     report = Report({name: Tally() for name in strategies})
     seeds = Random(seed)
-    profile = _profile([run_world(scenario, RandomWalk(), seeds.getrandbits(63)) for _ in range(PROFILE_RUNS)], report)
-    for number in range(schedules):
-        name = strategies[number % len(strategies)]
-        drawn = seeds.getrandbits(63)
-        result = run_world(scenario, strategy_named(name, report.steps, profile), drawn)
+    walks = [(RandomWalk(), seeds.getrandbits(63)) for _ in range(PROFILE_RUNS)]
+    profile = _profile(list(run_worlds(scenario, walks, jobs)), report)
+    steps = ceil(MARGIN * report.steps)
+    plan = [(strategies[number % len(strategies)], seeds.getrandbits(63)) for number in range(schedules)]
+    worlds = run_worlds(scenario, ((strategy_named(name, steps, profile), drawn) for name, drawn in plan), jobs)
+    for (name, drawn), result in zip(plan, worlds, strict=True):
         tally = report.tallies[name]
         tally.schedules += 1
         report.steps = max(report.steps, result.steps)
@@ -130,6 +137,7 @@ def explore(scenario: Scenario, strategies: Sequence[str], schedules: int, seed:
                 failed(name, drawn, result)
         tell(report)
         if result.bad and until_failure:
+            worlds.close()
             break
     return report
 
@@ -147,46 +155,88 @@ def _profile(results: Sequence[Result], report: Report) -> Profile:
 # --- a world, in a process of its own ------------------------------------------------------------------------------
 
 
+def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int) -> Generator[Result]:
+    """The result of each (strategy, seed), in their order; worlds that were begun are ended whatever happens."""
+    cores = sorted(os.sched_getaffinity(0))
+    begun: deque[World] = deque()
+    try:
+        for number, (strategy, seed) in enumerate(runs):
+            if len(begun) == jobs:
+                yield begun.popleft().result()
+            begun.append(World(scenario, strategy, seed, cores[number % len(cores)]))
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for world in begun:
+            world.end()
+
+
 def run_world(scenario: Scenario, strategy: Strategy, seed: int) -> Result:
-    """One schedule in a process of its own, because ZeroMQ and a fork do not go together.  Raises UserError."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Ours, not the world's: whoever kills the world leaves nothing behind.
-    with tempfile.TemporaryDirectory(prefix="cpuemu-explore-") as directory:
-        pid = start("cpuemu world", _world, scenario, strategy, seed, Path(directory), theirs, ours)
+    """One schedule.  Raises UserError."""
+    return next(run_worlds(scenario, [(strategy, seed)], 1))
+
+
+class World:
+    """One schedule in a process of its own, because ZeroMQ and a fork do not go together.
+
+    ``core``: where all its processes run; a hand-over within one core costs a quarter of one between two.
+    """
+
+    def __init__(self, scenario: Scenario, strategy: Strategy, seed: int, core: int) -> None:
+        # Ours, not the world's: whoever kills the world leaves nothing behind.
+        self.directory = tempfile.TemporaryDirectory(prefix="cpuemu-explore-")
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, Path(self.directory.name), theirs,
+                         self.channel)
         theirs.close()
+        self.pidfd = os.pidfd_open(self.pid)
+        self.status: int | None = None
+
+    def result(self) -> Result:
+        """Wait for it.  Raises UserError."""
         try:
-            said = _all_of(ours)
-        except BaseException:
-            kill(pid)
-            raise
+            said = self._all()
         finally:
-            ours.close()
-            pidfd = os.pidfd_open(pid)
-            status = exit_status(pidfd)
-            os.close(pidfd)
-    if not said:
-        raise RuntimeError(f"the world of a schedule ended with {status_text(status)}: what it said is above")
-    answer: dict[str, Any] = msgpack.unpackb(said)
-    if "error" in answer:
-        raise UserError(answer["error"])
-    return Result(**{**answer, "counts": [tuple(each) for each in answer["counts"]]})
+            self.end()
+        if not said:
+            raise RuntimeError("the world of a schedule ended without an answer: what it said is above")
+        answer: dict[str, Any] = msgpack.unpackb(said)
+        if "error" in answer:
+            raise UserError(answer["error"])
+        return Result(**{**answer, "counts": [tuple(each) for each in answer["counts"]]})
+
+    def _all(self) -> bytes:
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        parts: list[bytes] = []
+        while poller.poll(int(WORLD_LIMIT_S * 1000)):
+            part = self.channel.recv(1 << 16)
+            if not part:
+                self._reap()
+                return b"".join(parts)
+            parts.append(part)
+        raise RuntimeError(f"the world of a schedule does not answer within {WORLD_LIMIT_S:.0f} s")
+
+    def _reap(self) -> None:
+        try:
+            self.status = exit_status(self.pidfd)
+        except ChildProcessError:  # multiprocess reaps those that have ended when it starts another one
+            self.status = 0
+        os.close(self.pidfd)
+
+    def end(self) -> None:
+        """Nothing of it is left."""
+        if self.status is None:
+            kill(self.pid)
+            self._reap()
+        self.channel.close()
+        self.directory.cleanup()
 
 
-def _all_of(channel: socket.socket) -> bytes:
-    poller = select.poll()
-    poller.register(channel, select.POLLIN)
-    parts: list[bytes] = []
-    while poller.poll(int(WORLD_LIMIT_S * 1000)):
-        part = channel.recv(1 << 16)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-    raise RuntimeError(f"the world of a schedule does not answer within {WORLD_LIMIT_S:.0f} s")
-
-
-def _world(scenario: Scenario, strategy: Strategy, seed: int, directory: Path, channel: socket.socket,
+def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, directory: Path, channel: socket.socket,
            other: socket.socket) -> None:
     other.close()
+    os.sched_setaffinity(0, {core})
     try:
         answer = asdict(result_of(run_schedule(scenario, strategy, seed, directory)))
     except (UserError, Diverged) as error:

@@ -90,8 +90,6 @@ class _World:
         self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, image.ram)
         self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(cpus + 1)]
         self.lifeline = os.pipe()
-        self.affinity = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(self.affinity)})
         place = str(directory)
         boot = self.entry.Boot(0, 1, place, place, self.bells, self.lifeline[0], scenario.profile, None,
                                workload.python_path)
@@ -109,7 +107,6 @@ class _World:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self.apic.close(linger_ms=0)
-        os.sched_setaffinity(0, self.affinity)
         self.baton.close()
         for descriptor in (*self.bells, *self.lifeline):
             os.close(descriptor)
