@@ -81,6 +81,8 @@ class Event(enum.IntEnum):
     CPUEMU_PAGE_HELD = 34
     CPUEMU_OOM_MOMENT = 35
     CPUEMU_FAULT = 36
+    CPUEMU_CPU_LENT = 37
+    CPUEMU_CPU_BACK = 38
     MM_VMSCAN_KSWAPD_WAKE = 40
     MM_VMSCAN_KSWAPD_SLEEP = 41
     MM_COMPACTION_TRY_TO_COMPACT_PAGES = 42
@@ -213,6 +215,10 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(Event.CPUEMU_FINDING, Ring.SLOW, ("number", "", "", ""), lambda a, b, c, d, n: f"number={a}"),
     EventType(Event.CPUEMU_IPI_LOST, Ring.SLOW, ("target", "vector", "ticket low", "ticket high"),
               lambda a, b, c, d, n: f"target={a} ({REASONS[b]})"),
+    EventType(Event.CPUEMU_CPU_LENT, Ring.SLOW, ("task", "process's cpu", "its generation", "host pid"),
+              lambda a, b, c, d, n: f"comm={n.comm(a)} pid={n.pid(a)} process=cpu{b}.{c} host_pid={d}"),
+    EventType(Event.CPUEMU_CPU_BACK, Ring.SLOW, ("task", "process's cpu", "its generation", "host pid"),
+              lambda a, b, c, d, n: f"next_comm={n.comm(a)} next_pid={n.pid(a)} process=cpu{b}.{c} host_pid={d}"),
     EventType(Event.CPUEMU_PAGE_HELD, Ring.PAGES, ("pfn", "order", "owner", ""),
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
     EventType(Event.CPUEMU_OOM_MOMENT, Ring.SLOW, ("order", "pages missing", "pages on other CPUs' lists", "entry"),

@@ -59,6 +59,8 @@ HELD_LOCKS = 8
 """Spinlocks that a CPU, and mutexes that a task, can hold at once and lockdep knows of."""
 NR_LOCK_CLASSES = 16
 NR_SITES = 512
+SPARE_PROCESSES = 32
+"""Processes of CPUs that left and keep tasks inside the kernel, beside one process for every CPU."""
 NOBODY = 0xFFFF_FFFF
 """No CPU, no task, no page."""
 SLOT_EMPTY = 0
@@ -138,6 +140,29 @@ class CpuState(enum.IntEnum):
     PARKED = 4  # offline, process kept
     GONE = 5  # offline, process left in order
     DEAD = 6  # process died: killed, or a defect of ours
+
+
+class ProcessState(enum.IntEnum):
+    """What a process is to the machine (arch/lending.py)."""
+
+    FREE = 0
+    RUNNING = 1  # its CPU is coming or online
+    KEPT = 2  # its CPU has left; tasks inside the kernel have their stacks here
+    PARKED = 3  # its CPU has left, nothing is kept: it waits for the CPU's next life
+    ABANDONED = 4  # as KEPT, and its CPU has got another process: it ends with its last task
+    GONE = 5  # it leaves in order
+
+
+KEEPING = (ProcessState.KEPT, ProcessState.ABANDONED)
+"""The process has no CPU of its own any more, and tasks."""
+
+
+class Errand(enum.IntEnum):
+    """What a borrower has given a CPU back for."""
+
+    SCHEDULE = 0  # for good: the CPU's current task is another one, or has returned to user mode
+    INTERRUPTS = 1  # to take what is in hand; then it goes on
+    SEND = 2  # to send an interrupt; then it goes on
 
 
 class TaskState(enum.IntEnum):
@@ -363,7 +388,7 @@ class Header(View, align=64):
     tasks_done = u32("any CPU, atomically", "workload tasks that ended")
     nr_workload = u32("coordinator", "workload tasks in all")
     bases = array("u64", 40, "launcher", "first byte of each region, in order of REGIONS")
-    dead_cpu = u32("coordinator", "a CPU whose process died, plus 1")
+    dead_process = u32("coordinator", "a process of a CPU that died, plus 1")
     pace_permille = u32("launcher", "replay speed: 0 is as fast as it goes, 1000 the recorded one")
     pace_start_ns = u64("coordinator", "when the first workload task was let go")
     replay_waiters = u32("waiters, atomically", "tasks, or the coordinator, that wait for a line of the replay")
@@ -420,14 +445,13 @@ class Cpu(View, align=64):
     stop_task = u32("control task (kthreadd's creation), the boot CPU", "migration/N, NOBODY if none")
     idle_task = u32("launcher", "swapper/N")
     slice_end_ns = u64("the CPU", "when the current task's time slice ends")
-    timer_ns = u64("the CPU", "when its next timer is due, 0 if none")
+    timer_ns = u64("the CPU; a dying CPU's stopper", "when its next timer is due, 0 if none")
     counters = array("u64", Counter.NR, "the CPU", "statistics (Counter)")
     stopped_ns = u64("coordinator", "host time this process spent stopped (state T)")
     starved_ns = u64("coordinator", "host time this process was runnable but did not run")
     host_stopped = u32("coordinator", "1 while the process is stopped by the host")
     exit_status = i32("coordinator", "of a process that ended")
     last_words = text(256, "the CPU", "what a process that ended by a defect of ours said")
-    nr_attached = u32("rq lock", "fair tasks runnable, or asleep in the kernel, here: their stack is in this process")
     call_source = u32("the CPU", "CPU that asked for the call that runs here (v6.12: cur_csd), plus 1; 0: none runs")
     nr_held = u32("the CPU", "entries in use in `held_locks`")
     held_locks = array("u32", HELD_LOCKS, "the CPU", "spinlocks it holds, oldest first: lock | depth of hardirq << 16")
@@ -436,6 +460,22 @@ class Cpu(View, align=64):
     starved_us = u32("coordinator", "how long the process is being, or was last, stopped on purpose")
     vmstat_ns = u64("the CPU; its hotplug notifiers", "when its deferrable vmstat work is due, 0: not pending")
     vmstat_work = u32("by compare-and-swap", "VmstatWork")
+    process = u32("coordinator", "its own process: entry of `processes`")
+    runner = u32("who has the CPU", "the process that executes it now, and hands it on: its own, or a borrower")
+    errand = u32("the CPU's borrower", "Errand: why it gave the CPU back")
+    errand_cpu = u32("the CPU's borrower", "SEND: to whom")
+    errand_vector = u32("the CPU's borrower", "SEND: what")
+
+
+class Process(View, align=64):
+    """A process of a CPU, or of a CPU that has left while tasks were inside the kernel (arch/lending.py)."""
+
+    state = u32("coordinator; the process", "ProcessState; at the end of what is kept, by compare-and-swap")
+    cpu = u32("coordinator", "the CPU it was started for")
+    generation = u32("coordinator", "that CPU's life")
+    pid = u32("the zygote; the process", "host process")
+    serves = u32("a dying CPU's stopper", "KEPT, ABANDONED: the CPU that its tasks belong to now")
+    sleeping = u32("the process", "1 while it sleeps on its own bell: who hands it a CPU, or a CPU back, rings")
 
 
 class Task(View, align=64):
@@ -484,6 +524,7 @@ class Task(View, align=64):
     mutexes = array("u32", HELD_LOCKS, "the task", "mutexes it holds, oldest first")
     online_refs = u32("the task", "depth of its get_online_cpus")
     reclaim_rng = u64("the task", "random stream of what it reclaims, 0: not begun")
+    process = u32("the task", "inside the kernel: the process that has its kernel stack")
 
 
 class Page(View, align=16):
@@ -681,6 +722,7 @@ class Allocation(View, align=64):
     failed_ns = u64("the task", "when its last reclaim found no page, 0: none failed yet")
     failed_cpu = u32("the task", "on which CPU that was")
     moment = u32("the task", "its entry of `oom_moments` that is being acted upon, plus 1")
+    drain_cpu = u32("the task", "the CPU that it was on when its drain began")
 
 
 class PageOperations(View, align=8):
@@ -801,6 +843,7 @@ REGIONS: tuple[Region, ...] = (
     Region("header", Header, "1", "the machine as a whole"),
     Region("cpumasks", Cpumask, "6", "possible, present, online, active, callout, cpus_with_pcps"),
     Region("cpus", Cpu, "cpus", "per-CPU hardware and run queue"),
+    Region("processes", Process, "cpus+32", "a CPU's each, and SPARE_PROCESSES more"),
     Region("locks", Lock, "8+zones*2+cpus*3", "see lock_* below for the order"),
     Region("zones", Zone, "zones", "memory zones, lowest first"),
     Region("pcps", Pcp, "cpus*zones", "per-CPU page lists: cpu * nr_zones + zone"),
@@ -836,7 +879,8 @@ REGIONS: tuple[Region, ...] = (
 
 CONSTANTS: tuple[type[enum.IntEnum], ...] = (
     MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
-    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage, Fault, VmstatWork,
+    MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage, Fault, VmstatWork, ProcessState,
+    Errand,
 )
 
 DEFINES: Mapping[str, int] = {
@@ -947,6 +991,21 @@ def lock_class(lock: int, nr_zones: int) -> int:
     return FIRST_ZONE_LOCK + NR_ZONE_LOCKS + (lock - first_cpu_lock) % NR_CPU_LOCKS
 
 
+def nr_processes(cpus: int) -> int:
+    return cpus + SPARE_PROCESSES
+
+
+def cpu_of(process: Process) -> int:
+    """The CPU that a process runs, or serves."""
+    return process.serves if process.state in KEEPING else process.cpu
+
+
+def process_name(process: Process) -> str:
+    """As its title says it: ``cpu 3 gen 2``, ``cpu 3 gen 2 lent to cpu 1``."""
+    lent = f" lent to cpu {process.serves}" if process.state in KEEPING else ""
+    return f"cpu {process.cpu} gen {process.generation}{lent}"
+
+
 def lock_names(cpus: int, zones: tuple[str, ...]) -> list[str]:
     """The name of every lock, in order of the region."""
     names = list(LOCK_CLASSES[:FIRST_ZONE_LOCK])
@@ -1003,6 +1062,7 @@ class Machine:
     header: Header
     cpumasks: Array[Cpumask]
     cpus: Array[Cpu]
+    processes: Array[Process]
     locks: Array[Lock]
     zones: Array[Zone]
     pcps: Array[Pcp]

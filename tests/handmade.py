@@ -208,6 +208,8 @@ def _boot(made: Handmade, cpus: int) -> None:
         record.state, record.generation, record.sleeping = CpuState.RUNNING, 1, 1
         record.current = record.idle_task = cpu
         record.stop_task = 32 + cpu
+        record.process = record.runner = made.machine.processes[cpu].cpu = cpu
+        made.machine.processes[cpu].generation = 1
         record.rq_head = record.rq_tail = NOBODY
         made.task(cpu, f"swapper/{cpu}", cpu, program=Program.IDLE, sched_class=SchedClass.IDLE)
         made.task(32 + cpu, f"migration/{cpu}", cpu, program=Program.KTHREAD, sched_class=SchedClass.STOP)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import resource
 import select
 import signal
@@ -102,10 +103,10 @@ class Launched:
         return self
 
     def pid(self, role: str) -> int:
-        """A process of the tree by role: launcher, coordinator, zygote, "cpu 3"."""
+        """A process of the tree by role: launcher, coordinator, zygote, "cpu 3", "cpu 3 gen 1 lent to cpu 0"."""
         if role == "launcher":
             return self.process.pid
-        return next(pid for pid, title in self.tree() if title.startswith(f"cpuemu {role}"))
+        return next(pid for pid, title in self.tree() if re.fullmatch(rf"cpuemu {role}( gen \d+)?", title))
 
     def tree(self) -> list[tuple[int, str]]:
         """All descendants of the launcher with their titles."""

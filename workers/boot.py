@@ -74,7 +74,7 @@ def secondary_processor(cpu: Cpu) -> None:
     me = cpu.me
     me.irqs_off, me.hardirq, me.need_resched, me.timer_ns = 1, 0, 0, 0
     me.rq_head = me.rq_tail = NOBODY
-    me.nr_running = me.nr_attached = me.nr_held = 0
+    me.nr_running = me.nr_held = 0
     new_idle(cpu, cpu.number)
     me.current = me.idle_task
     me.state = CpuState.READY

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from cpuemu.arch.apic import Apic
@@ -14,31 +15,34 @@ from cpuemu.arch.checked import checked_machine
 from cpuemu.arch.cpu import Cpu, LifelineLost, PowerOff, Traps
 from cpuemu.arch.faults import injected
 from cpuemu.arch.gate import FreeGate, Gate
+from cpuemu.arch.lending import run
 from cpuemu.arch.ram import RamFile, RingFile, open_ram, open_rings
 from cpuemu.arch.trace_file import TraceFiles
 from cpuemu.arch.wire import Wire
+from cpuemu.coordinator.processes import title
 from cpuemu.core import Core, now
 from cpuemu.faults import Fault
 from cpuemu.kernel.sched import CpuOffline, preempt_schedule
 from cpuemu.kernel.user_mode import run_task
-from cpuemu.layout import CpuState, MachineState
+from cpuemu.layout import MachineState, process_name
 from cpuemu.policies.base import CALLS
 from cpuemu.profiles import policy_named
 from workers.boot import boot_processor, secondary_processor
 from workers.interrupts import interrupt, timer
 from workers.last_words import STATUS_DEFECT, STATUS_FAILED, STATUS_OFF, last_words
-from workers.park import wait_for_next_life
+from workers.park import leave, play_dead, wait_for_next_life
 
 
 @dataclass(frozen=True)
 class Boot:
     """What a CPU's process is told.
 
-    ``doorbells``: the eventfd of each CPU, then the coordinator's; ``lifeline``: the read end of its pipe.
+    ``process``: its entry in RAM; ``doorbells``: as ``Cpu.doorbells``; ``lifeline``: the read end of its pipe.
     """
 
     cpu: int
     generation: int
+    process: int
     run_dir: str
     socket_dir: str
     doorbells: list[int]
@@ -66,12 +70,13 @@ def main(boot: Boot) -> int:
             if status is not None:
                 return status
             boot = replace(boot, generation=wait_for_next_life(cpu))
+            title(f"cpuemu {process_name(image.machine.processes[boot.process])}")
     except PowerOff:
         return _status(image)
     except LifelineLost:
         return STATUS_FAILED
     except BaseException as error:
-        last_words(image.machine, boot.cpu, boot.generation, error, boot.doorbells[-1])
+        last_words(image.machine, boot.cpu, boot.generation, error, boot.doorbells[image.machine.dims.cpus])
         return STATUS_DEFECT
 
 
@@ -79,28 +84,36 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
     """The CPU of this process: RAM, trace, interrupt controller, the kernel's entries, the profile's policy."""
     ram, machine = image.ram, image.machine
     if machine.header.checked:
-        ram, machine = checked_machine(image.mapping, machine.dims, boot.cpu)
+        ram, machine = checked_machine(image.mapping, machine.dims, boot.cpu, boot.process)
     core = Core(ram, rings.mapping, rings.sizes, boot.cpu, boot.generation)
     faults = injected(machine, core, boot.cpu)
     wire = Wire(faults, boot.cpu) if faults is not None else None
     apic = Apic(ram, machine, boot.cpu, boot.generation, boot.socket_dir, core, wire)
     cpu = Cpu(
-        number=boot.cpu, machine=machine, ram=ram, core=core, gate=gate, apic=apic,
+        number=boot.cpu, process=boot.process, machine=machine, ram=ram, core=core, gate=gate, apic=apic,
         doorbells=boot.doorbells, lifeline=boot.lifeline,
         traps=Traps(interrupt=interrupt, preempt=preempt_schedule, timer=timer, run_task=run_task),
         faults=faults,
     )
     cpu.drain, cpu.calls = policy_named(boot.profile, boot.policy).drain, CALLS
     if machine.header.trace_all:
-        cpu.spill = TraceFiles(Path(boot.run_dir), boot.cpu, rings).spill
+        cpu.spill_of = cache(lambda number: TraceFiles(Path(boot.run_dir), number, rings).spill)
+        cpu.spill = cpu.spill_of(boot.cpu)
     if boot.workload_path:
         from cpuemu.workloads.python_task import program
 
         cpu.workload = program(boot.workload_path)
     if faults is not None and Fault.STARVED_CPU in faults.rates:
-        signal.signal(signal.SIGCONT, lambda *_: faults.record(Fault.STARVED_CPU, boot.cpu, 0, cpu.me.starved_us))
+        signal.signal(signal.SIGCONT, lambda *_: _starved(cpu))
+    machine.processes[boot.process].pid = os.getpid()
     cpu.me.pid, cpu.me.hello_ns = os.getpid(), now()
     return cpu
+
+
+def _starved(cpu: Cpu) -> None:
+    """The process goes on after it was stopped on purpose.  Told on the CPU that it runs, if it runs one just now."""
+    if cpu.faults is not None and cpu.me.runner == cpu.process:
+        cpu.faults.record(Fault.STARVED_CPU, cpu.number, 0, cpu.me.starved_us)
 
 
 def _live(cpu: Cpu) -> int | None:
@@ -110,29 +123,13 @@ def _live(cpu: Cpu) -> int | None:
             boot_processor(cpu)
         else:
             secondary_processor(cpu)
-        cpu.run()
+        run(cpu)
     except CpuOffline:
-        return _play_dead(cpu)
+        return None if play_dead(cpu) else STATUS_OFF
     except PowerOff:
         pass
-    _leave(cpu)
+    leave(cpu)
     return STATUS_OFF if cpu.header.state == MachineState.OFF else STATUS_FAILED
-
-
-def _play_dead(cpu: Cpu) -> int | None:
-    parked = bool(cpu.header.park)
-    _leave(cpu)
-    cpu.me.state = CpuState.PARKED if parked else CpuState.GONE
-    cpu.ram.fence()
-    cpu.ring_coordinator()
-    return None if parked else STATUS_OFF
-
-
-def _leave(cpu: Cpu) -> None:
-    """In order: what was traced is in its file, what was sent has left."""
-    if cpu.spill is not None:
-        cpu.spill()
-    cpu.apic.close()
 
 
 def _status(image: RamFile) -> int:

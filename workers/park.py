@@ -1,33 +1,48 @@
-"""A CPU offline whose process is kept (--offline park): asleep until its next life, or until the machine is off."""
+"""A CPU offline: its process keeps the tasks that are inside the kernel, waits for the CPU's next life, or ends."""
 
 from __future__ import annotations
 
-import os
-import select
 from typing import TYPE_CHECKING
 
-from cpuemu.arch.cpu import LifelineLost, PowerOff
-from cpuemu.layout import CpuState
+from cpuemu.arch.lending import keep, keeps, sleep_until
+from cpuemu.coordinator.processes import title
+from cpuemu.layout import CpuState, Process, ProcessState, process_name
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
 
 
+def play_dead(cpu: Cpu) -> bool:
+    """The CPU of this process has left the machine.  True: the process is kept for the CPU's next life."""
+    parked, kept = bool(cpu.header.park), keeps(cpu)
+    process, apic = cpu.machine.processes[cpu.process], cpu.apic
+    after = ProcessState.PARKED if parked else ProcessState.GONE
+    if not kept:
+        leave(cpu)
+    process.state = ProcessState.KEPT if kept else after
+    cpu.me.state = CpuState.PARKED if kept or parked else CpuState.GONE
+    cpu.ram.fence()
+    cpu.ring_coordinator()
+    if kept:
+        if cpu.spill is not None:
+            cpu.spill()
+        keep(cpu, title)
+        apic.close()
+        if not cpu.ram.cmpxchg(process.addr(Process.state), ProcessState.KEPT, after):
+            process.state = after = ProcessState.GONE  # abandoned: the CPU has another process
+        title(f"cpuemu {process_name(process)}")
+    return after == ProcessState.PARKED
+
+
+def leave(cpu: Cpu) -> None:
+    """In order: what was traced is in its file, what was sent has left."""
+    if cpu.spill is not None:
+        cpu.spill()
+    cpu.apic.close()
+
+
 def wait_for_next_life(cpu: Cpu) -> int:
-    """Sleep on doorbell and lifeline until the coordinator gives this CPU another generation; that generation."""
-    poller = select.poll()
-    poller.register(cpu.bell, select.POLLIN)
-    poller.register(cpu.lifeline, select.POLLIN | select.POLLHUP)
-    generation = cpu.apic.generation
-    sleeping = cpu.me.addr(type(cpu.me).sleeping)
-    while True:
-        cpu.ram.xchg(sleeping, 1)
-        if cpu.off():
-            raise PowerOff
-        if cpu.me.generation != generation and cpu.me.state == CpuState.STARTING:
-            cpu.ram.xchg(sleeping, 0)
-            return int(cpu.me.generation)
-        for descriptor, _ in poller.poll():
-            if descriptor == cpu.lifeline:
-                raise LifelineLost
-            os.eventfd_read(cpu.bell)
+    """Sleep until the coordinator gives this process's CPU another generation; that generation."""
+    process = cpu.machine.processes[cpu.process]
+    sleep_until(cpu, lambda: process.state == ProcessState.RUNNING)
+    return int(process.generation)

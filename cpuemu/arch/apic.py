@@ -88,9 +88,13 @@ class Apic:
 
         ``abandon`` is asked while the frame cannot leave yet; True gives up (the machine is ending).
         """
+        self.step(self.machine.cpus[cpu].addr(Cpu.pending, vector))
+        return self.post(cpu, vector, abandon)
+
+    def post(self, cpu: int, vector: Vector, abandon: Callable[[], bool]) -> bool:
+        """The rest of ``send``, after its point: the pending word, and its frame."""
         target = self.machine.cpus[cpu]
         word = target.addr(Cpu.pending, vector)
-        self.step(word)
         if self.ram.read(word) or not self.ram.cmpxchg(word, 0, (ticket := self._ticket()) << 16 | self.who + 1):
             if self.core is not None:
                 self.core.count(Counter.IPI_COALESCED)
@@ -169,6 +173,11 @@ class Apic:
         """Whether ZeroMQ has a frame.  Its descriptor is edge-triggered: this is asked before every sleep."""
         return bool(self.socket.getsockopt(zmq.EVENTS) & READABLE)  # type: ignore[operator]
 
+    def comes(self) -> bool:
+        """Whether there is anything to be taken in."""
+        late = self.wire.next_ns() if self.wire is not None else 0
+        return self.arrived() or 0 < late <= now()
+
     def collect(self) -> None:
         """Take in the frames that have arrived, until that of every raised interrupt is in hand.
 
@@ -193,6 +202,16 @@ class Apic:
             if all(raised in in_hand for raised in self.core.raised()):
                 break  # the rest is for the next look: to ask once more costs more than a whole frame
         self.machine.cpus[self.who].in_hand = len(in_hand)
+
+    def holds(self) -> bool:
+        """Whether any frame is in hand."""
+        return bool(self.in_hand)
+
+    def gather(self) -> bool:
+        """Before a sleep: take in what has arrived; whether there is anything to be taken."""
+        if self.arrived():
+            self.collect()
+        return bool(self.in_hand)
 
     def deliverable(self) -> list[int]:
         """Tickets in hand whose pending word names them, lowest first: the gate decides among these."""
@@ -225,15 +244,16 @@ class Apic:
             del self.in_hand[ticket]
             self.lives.pop(ticket, None)
             self._stale()
+        self.machine.cpus[self.who].in_hand = len(self.in_hand)
 
     def _stale(self) -> None:
         if self.core is not None:
             self.core.count(Counter.IPI_STALE)
 
     def undelivered(self) -> list[tuple[int, int]]:
-        """(CPU, vector) of our interrupts that have not been taken yet."""
-        return [(cpu.index, vector) for cpu in self.machine.cpus for vector, word in enumerate(cpu.pending)
-                if word and word & 0xFFFF == self.who + 1]
+        """Address and content of the pending words of our interrupts that have not been taken yet."""
+        words = [cpu.addr(Cpu.pending, vector) for cpu in self.machine.cpus for vector in range(Vector.NR)]
+        return [(word, seen) for word in words if (seen := self.ram.read(word)) & 0xFFFF == self.who + 1]
 
     def close(self, linger_ms: int = 1000) -> None:
         """Leave in order: wait until the frames sent have been taken, then let go of the socket.
@@ -241,7 +261,9 @@ class Apic:
         A frame on its way is lost with its sender's process, linger or not: the receiver would wait for ever.
         """
         end = now() + linger_ms * 1_000_000
-        while self.undelivered() and now() < end and self.machine.header.state < MachineState.OFF:
+        left = self.undelivered()  # of this moment: the CPU may have another process already, that sends more
+        while left and now() < end and self.machine.header.state < MachineState.OFF:
             select.poll().poll(1)
+            left = [(word, seen) for word, seen in left if self.ram.read(word) == seen]
         self.socket.close(linger=linger_ms)
         self.context.term()

@@ -64,10 +64,10 @@ class Write:
 
 
 class Writer:
-    """The CPU whose process this is, as the rules look at it.  ``machine``: the same RAM, unchecked."""
+    """The CPU that this process runs, as the rules look at it.  ``machine``: the same RAM, unchecked."""
 
-    def __init__(self, machine: Machine, number: int) -> None:
-        self.machine, self.number = machine, number
+    def __init__(self, machine: Machine, number: int, process: int) -> None:
+        self.machine, self.number, self.process = machine, number, process
         self.zones = machine.dims.zones
 
     @property
@@ -97,6 +97,15 @@ class Writer:
 Rule = Callable[[Writer, Write], bool]
 
 # --- who -------------------------------------------------------------------------------------------------------------
+
+
+def the_process(who: Writer, write: Write) -> bool:
+    return write.element == who.process
+
+
+def who_has_it(who: Writer, write: Write) -> bool:
+    """The CPU's runner, which hands it on."""
+    return write.atomic and who.machine.cpus[write.element].runner == who.process
 
 
 def outside(who: Writer, write: Write) -> bool:
@@ -234,6 +243,13 @@ RULES: Mapping[str, Rule] = {
     "the CPU": the_cpu,
     "the zygote; the CPU's process": the_cpu,
     "the CPU (scheduler)": the_cpu,
+    "the CPU; a dying CPU's stopper": either(the_cpu, a_stopper),
+    "a dying CPU's stopper": a_stopper,
+    "the CPU's borrower": the_cpu,
+    "who has the CPU": who_has_it,
+    "the process": the_process,
+    "coordinator; the process": the_process,
+    "the zygote; the process": the_process,
     "the CPU; of offline and online: coordinator": the_cpu,
     "coordinator; STARTING to RUNNING the CPU": the_cpu,
     "rq lock": either(run_queue, creator),
@@ -322,11 +338,16 @@ class CheckedRam(Ram):
     writer: Writer | None = None
     """Whose process this is; without one nothing is checked."""
 
-    def watch(self, machine: Machine, number: int) -> None:
+    def watch(self, machine: Machine, number: int, process: int) -> None:
         """Check from now on what CPU ``number`` writes.  ``machine``: a view of the same RAM that is not checked."""
         placed = sorted(machine.placed.items(), key=lambda item: item[1].base)
         self._bases, self._regions = [where.base for _, where in placed], [name for name, _ in placed]
-        self.writer = Writer(machine, number)
+        self.writer = Writer(machine, number, process)
+
+    def become(self, number: int) -> None:
+        """This process runs another CPU from now on."""
+        assert self.writer is not None
+        self.writer.number = number
 
     # --- what is checked -----------------------------------------------------------------------------------
 
@@ -389,9 +410,9 @@ class CheckedRam(Ram):
         raise UndeclaredAccess(f"RAM+{offset:#x} is no declared word ({name}[{element}])")
 
 
-def checked_machine(buffer: Any, dims: Dimensions, number: int) -> tuple[CheckedRam, Machine]:
-    """RAM and its regions as CPU ``number`` sees them in checked mode."""
+def checked_machine(buffer: Any, dims: Dimensions, number: int, process: int) -> tuple[CheckedRam, Machine]:
+    """RAM and its regions as CPU ``number``, in its process, sees them in checked mode."""
     ram = CheckedRam(buffer)
     machine = Machine(ram, dims)
-    ram.watch(Machine(Ram(buffer), dims), number)
+    ram.watch(Machine(Ram(buffer), dims), number, process)
     return ram, machine

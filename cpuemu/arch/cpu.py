@@ -1,8 +1,9 @@
 """A CPU: its registers in RAM, its interrupt controller, its gate, its kernel stacks, and the place where it sleeps.
 
 Invariant:     the process sleeps in exactly one place, ``Cpu.sleep``: a poll over its socket, its doorbell and the
-               lifeline (its socket is left out while interrupts are off).
-Writers:       ``cpus[id]`` is written by its own process, but for what layout.py gives to others.
+               lifeline (its socket is left out while interrupts are off).  While its CPU is lent, or after its CPU has
+               left, it sleeps on its own bell instead (lending.py).
+Writers:       ``cpus[id]`` is written by the process that runs it, but for what layout.py gives to others.
 Steps:         ``wait_until`` and ``sleep`` are points; ``point`` is one by name.
 Not modelled:  caches, store buffers: memory is sequentially consistent at points.
 
@@ -24,6 +25,7 @@ from greenlet import greenlet
 
 from cpuemu import layout
 from cpuemu.arch.apic import Apic
+from cpuemu.arch.checked import CheckedRam
 from cpuemu.arch.faults import Faults
 from cpuemu.arch.gate import Gate, Kind
 from cpuemu.core import Core, Ram
@@ -76,15 +78,21 @@ class Traps:
 
 @dataclass
 class Cpu:
-    """The CPU of this process."""
+    """The CPU that this process runs: its own, or one that it has borrowed (lending.py): then all of it changes.
+
+    So kernel code keeps none of its numbers, registers or lists in a variable over a place where it may sleep.
+    ``process``: this process's entry in RAM.  ``apic``: how interrupts are sent from the CPU that runs here.
+    """
 
     number: int
+    process: int
     machine: Machine
     ram: Ram
     core: Core
     gate: Gate
     apic: Apic
     doorbells: list[int]
+    """One of each CPU, the coordinator's, one of each process."""
     lifeline: int
     traps: Traps
     profile: object = None
@@ -96,25 +104,46 @@ class Cpu:
     """--fault: what is injected on purpose."""
     spill: Callable[[], None] | None = None
     """--trace all: write the rings to their files."""
+    spill_of: Callable[[int], Callable[[], None]] | None = None
+    """The same of another CPU, once it runs here."""
     stacks: dict[int, greenlet] = field(default_factory=dict)
-    timers: list[tuple[int, int]] = field(default_factory=list)
     on_sleep: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
-        self.me = self.machine.cpus[self.number]
         self.header = self.machine.header
-        self.bell = self.doorbells[self.number]
+        self.hub: greenlet | None = None
+        self._enter(self.number, self.apic)
+
+    # --- who runs ------------------------------------------------------------------------------------------
+
+    def become(self, number: int, apic: Apic) -> None:
+        """Run as another CPU from now on.  Context: that CPU has been handed to this process."""
+        self.core.become(number, self.machine.cpus[number].generation)
+        if isinstance(self.ram, CheckedRam):
+            self.ram.become(number)
+        if self.faults is not None:
+            self.faults.become(number)
+        if self.spill_of is not None:
+            self.spill = self.spill_of(number)
+        self._enter(number, apic)
+
+    def _enter(self, number: int, apic: Apic) -> None:
+        self.number, self.apic = number, apic
+        self.me = self.machine.cpus[number]
+        self.bell = self.doorbells[number]
         self._sleeping = self.me.addr(layout.Cpu.sleeping)
-        self._open = select.poll()
-        self._open.register(self.apic.fd, select.POLLIN)
-        self._shut = select.poll()
+        self._open, self._shut = select.poll(), select.poll()
+        if apic.fd >= 0:
+            self._open.register(apic.fd, select.POLLIN)
         for poller in (self._open, self._shut):
             poller.register(self.bell, select.POLLIN)
             poller.register(self.lifeline, select.POLLIN | select.POLLHUP)
-        self.hub: greenlet | None = None
-        self.apic.step = lambda word: self.point(P_RAISE, word, Kind.WRITE)
+        apic.step = lambda word: self.point(P_RAISE, word, Kind.WRITE)
 
-    # --- who runs ------------------------------------------------------------------------------------------
+    @property
+    def borrowed(self) -> bool:
+        """Whether the CPU that runs here belongs to another process."""
+        return self.me.process != self.process
 
     @property
     def current(self) -> Task:
@@ -152,7 +181,7 @@ class Cpu:
         if self.off():
             raise PowerOff
         if not self.me.irqs_off and not self.me.hardirq:
-            if self.core.raised() or self.apic.in_hand:
+            if self.core.raised() or self.apic.holds():
                 self.take_interrupts()
             if self.timer_due():
                 self.traps.timer(self)
@@ -165,7 +194,10 @@ class Cpu:
         return any(0 < due <= moment for due in (self.me.timer_ns, self.me.vmstat_ns))
 
     def take_interrupts(self) -> None:
-        """Take every interrupt whose frame is in hand, in the order the gate decides.  Context: interrupts on."""
+        """Take every interrupt whose frame is in hand, in the order the gate decides.  Context: interrupts on.
+
+        In the CPU's own process, always: to ``collect`` is all that a borrower can do (lending.py).
+        """
         self.apic.collect()
         while not self.me.irqs_off and (tickets := self.apic.deliverable()):
             ticket = self.gate.choose(self, tickets)
@@ -260,10 +292,8 @@ class Cpu:
         try:
             if self.off() or (self.me.need_resched if idle else self.core.terms_hold(task)):
                 return
-            if open_ and self.apic.arrived():
-                self.apic.collect()
-                if self.apic.in_hand:
-                    return
+            if open_ and self.apic.gather():
+                return
             timeout = self._timeout_ms(task, open_)
             if timeout == 0:
                 return
@@ -299,8 +329,17 @@ class Cpu:
     # --- kernel stacks -------------------------------------------------------------------------------------
 
     def switch_to(self, task: int) -> None:
-        """Go on with another task's kernel stack; returns when this one is chosen again."""
-        self.stack_of(task).switch()
+        """Go on with another task's kernel stack, wherever it is; returns when this one is chosen again."""
+        if self.is_elsewhere(task):
+            assert self.hub is not None
+            self.hub.switch()  # lending.py hands the CPU to the process that has it
+        else:
+            self.stack_of(task).switch()
+
+    def is_elsewhere(self, task: int) -> bool:
+        """Whether a task goes on in another process: inside the kernel, where its stack is; else in the CPU's own."""
+        record = self.machine.tasks[task]
+        return bool(record.process != self.process) if record.in_kernel else self.borrowed
 
     def stack_of(self, task: int) -> greenlet:
         stack = self.stacks.get(task)
@@ -308,15 +347,11 @@ class Cpu:
             stack = self.stacks[task] = greenlet(lambda: self.traps.run_task(self, task), parent=self.hub)
         return stack
 
-    def run(self) -> None:
-        """The CPU, from power on to power off: runs ``current``; an ended stack leaves the next in ``current``."""
-        self.hub = greenlet.getcurrent()
-        while True:
-            ended = self.me.current
-            self.stack_of(ended).switch()
-            for task, stack in list(self.stacks.items()):
-                if stack.dead:
-                    del self.stacks[task]
+    def go_on(self) -> None:
+        """Run ``current`` until it ends, or until the CPU is to go on elsewhere.  Context: the hub."""
+        self.stack_of(self.me.current).switch()
+        for task in [task for task, stack in self.stacks.items() if stack.dead]:
+            del self.stacks[task]
 
 
 def _kernel_place(frame: FrameType) -> str:

@@ -26,6 +26,10 @@ class Faults:
         self.rates = {fault: plan.rate for fault, plan in plans.items() if plan.rate}
         self.arguments = {fault: plan.argument for fault, plan in plans.items()}
 
+    def become(self, number: int) -> None:
+        """This process runs another CPU from now on."""
+        self.me = self.machine.cpus[number]
+
     def strike(self, fault: Fault, target: int = 0, detail: int = 0, microseconds: int = 0) -> bool:
         """Whether this occasion is one; it is then counted and traced, so whoever asks must do it."""
         rate = self.rates.get(fault, 0)

@@ -24,7 +24,7 @@ from cpuemu.coordinator.hands import PLATFORM_GENERATION, Hands
 from cpuemu.coordinator.host_time import process_state, zombie_status
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
-from cpuemu.coordinator.last_seen import cpu_last_seen, machine_last_seen
+from cpuemu.coordinator.last_seen import cpu_run_by, machine_last_seen, mark_dead, process_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
 from cpuemu.coordinator.processes import children, gone, kill, start, status_text
@@ -36,7 +36,18 @@ from cpuemu.core import bucket, now
 from cpuemu.kernel import oracles
 from cpuemu.kernel.findings import locks_held, write_finding
 from cpuemu.kernel.hung_task import explain
-from cpuemu.layout import Counter, CpuState, Latency, MachineState, TaskFlag, TaskState, first_workload_task
+from cpuemu.layout import (
+    Counter,
+    CpuState,
+    Latency,
+    MachineState,
+    Process,
+    ProcessState,
+    TaskFlag,
+    TaskState,
+    first_workload_task,
+    nr_processes,
+)
 
 LOOK_MS = 100
 QUIET_LIMIT_S = 30.0
@@ -90,7 +101,8 @@ class Coordinator:
         self.machine = self.image.machine
         self.header = self.machine.header
         cpus = self.machine.dims.cpus
-        self.doorbells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(cpus + 1)]
+        bells = cpus + 1 + nr_processes(cpus)
+        self.doorbells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(bells)]
         self.bell = self.doorbells[cpus]
         lifeline, self.lifeline = os.pipe()
         self.launcher_fd = os.pidfd_open(launcher_pid)
@@ -118,8 +130,8 @@ class Coordinator:
         for descriptor in (self.bell, self.channel.fileno(), self.launcher.fileno(), self.launcher_fd, self.zygote_fd):
             self.poller.register(descriptor, select.POLLIN)
 
-    def _pid_of(self, cpu: int) -> int | None:
-        return self.machine.cpus[cpu].pid if cpu in self.hands.alive else None
+    def _pid_of(self, process: int) -> int | None:
+        return self.machine.processes[process].pid if process in self.hands.alive else None
 
     # --- phases --------------------------------------------------------------------------------------------
 
@@ -240,7 +252,7 @@ class Coordinator:
         change = plan.due(moment)
         if change is None:
             return
-        if possible(self.machine, change):
+        if possible(self.machine, change) and (not change.up or self.hands.room()):
             self.operation = Operation(self.machine, self.hands, change.cpu, change.up)
             self._hotplug(plan)
         else:
@@ -335,17 +347,19 @@ class Coordinator:
     def _look_for_the_dead(self) -> None:
         """What a stopped zygote does not tell: a CPU that ended, and was not to."""
         pids = children(self.zygote)
-        known = {self.machine.cpus[cpu].pid: cpu for cpu in reversed(self.hands.alive)}
-        # The zygote may be stopped between a fork and the note of its pid: the first CPU without a process is meant.
-        nameless = next((cpu for cpu in self.hands.alive if self.machine.cpus[cpu].pid not in pids), None)
+        known = {self.machine.processes[entry].pid: entry for entry in reversed(self.hands.alive)}
+        # The zygote may be stopped between a fork and the note of its pid: the first one without a process is meant.
+        nameless = next((entry for entry in self.hands.alive if self.machine.processes[entry].pid not in pids), None)
         for pid in pids:
-            status, cpu = zombie_status(pid), known.get(pid, nameless)
-            if status is not None and cpu is not None and not self._in_order(cpu, status):
-                raise Over(self._died(cpu, self.hands.alive[cpu], status_text(status)))
+            status, entry = zombie_status(pid), known.get(pid, nameless)
+            if status is None or entry is None:
+                continue
+            if not self._in_order(process := self.machine.processes[entry], status):
+                raise Over(self._died(process, status_text(status)))
 
-    def _in_order(self, cpu: int, status: int) -> bool:
+    def _in_order(self, process: Process, status: int) -> bool:
         """Whether a CPU's process was told to end as it did."""
-        return status == 0 and (self.machine.cpus[cpu].state == CpuState.GONE or cpu in self.hands.leaving)
+        return status == 0 and (process.state == ProcessState.GONE or process.index in self.hands.leaving)
 
     def _zygote_says(self, message: dict[str, Any] | None) -> None:
         if message is None:
@@ -355,31 +369,29 @@ class Coordinator:
             return
         if "failed" in message:
             raise Over(Outcome("defect", "zygote", str(message["failed"])))
-        cpu, generation, _, status = message["exit"]
-        if self.hands.alive.get(cpu) == generation:
-            del self.hands.alive[cpu]
-        self.machine.cpus[cpu].exit_status = status
-        if self._in_order(cpu, status):
+        entry, status = message["exit"]
+        process = self.machine.processes[entry]
+        self.hands.reaped(entry, status)
+        if self._in_order(process, status):
             return
         if status == FAILED_STATUS and self.header.state == MachineState.FAILED:
             return
-        outcome = self._died(cpu, generation, status_text(status))
+        outcome = self._died(process, status_text(status))
         raise Over(self._failure() if self.header.last_words or status == DEFECT_STATUS else outcome)
 
     def _gone(self, who: str) -> Outcome:
         return Outcome(f"{who}-died", who, f"the {who} died while {machine_last_seen(self.machine)}")
 
-    def _died(self, cpu: int, generation: int, how: str) -> Outcome:
-        """Mark it in RAM: whoever waits for what it held finds a dead owner."""
-        words = self.machine.cpus[cpu]
-        words.state = CpuState.DEAD
-        self.header.dead_cpu = cpu + 1
-        detail = f"cpu {cpu} gen {generation} ({how}) died at {cpu_last_seen(self.machine, cpu)}"
+    def _died(self, process: Process, how: str) -> Outcome:
+        """Its name is that of its own CPU, even where it ran as another one."""
+        mark_dead(self.machine, process)
+        cpu = cpu_run_by(self.machine, process)
         held = list(locks_held(self.machine, [cpu], []))
         if held:
             write_finding(self.image.ram, self.machine, oracles.OWNER_DIED,
-                          f"cpu {cpu}'s process died and holds {'; '.join(held)}", cpu, words.current)
-        return Outcome("cpu-died", f"cpu {cpu}", detail)
+                          f"cpu {cpu}'s process died and holds {'; '.join(held)}", cpu,
+                          self.machine.cpus[cpu].current)
+        return Outcome("cpu-died", f"cpu {process.cpu}", process_last_seen(self.machine, process, how))
 
     def _failure(self) -> Outcome:
         """The machine's state is FAILED: a fatal finding, or a defect of ours with last words."""
@@ -420,8 +432,7 @@ class Coordinator:
                 if message is None:
                     self.hands.alive.clear()
                 elif "exit" in message:
-                    self.machine.cpus[message["exit"][0]].exit_status = message["exit"][3]
-                    self.hands.alive.pop(message["exit"][0], None)
+                    self.hands.reaped(*message["exit"])
 
     def _dismiss_zygote(self) -> None:
         with contextlib.suppress(OSError):

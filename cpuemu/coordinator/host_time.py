@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpuemu.layout import Machine
+from cpuemu.layout import Machine, cpu_of
 
 PERIOD_NS = 1_000_000_000
 """A longer time between two looks means that whoever looks was held up."""
@@ -35,7 +35,11 @@ class _Seen:
 
 
 class HostTime:
-    """Keeps ``stopped_ns``, ``starved_ns`` and ``host_stopped`` of every CPU up to date."""
+    """Keeps ``stopped_ns``, ``starved_ns`` and ``host_stopped`` of every CPU up to date.
+
+    What is taken from any process that may have to run a CPU is taken from the CPU: its own, and those that keep
+    tasks of it (arch/lending.py).  ``pid_of``: the pid of a process that is alive, by its entry in RAM.
+    """
 
     def __init__(self, machine: Machine, pid_of: Callable[[int], int | None]) -> None:
         self.machine, self.pid_of = machine, pid_of
@@ -50,29 +54,35 @@ class HostTime:
         self._looked_ns = now_ns
         self._held_up = interval if interval > PERIOD_NS else 0
         interval -= self._held_up
-        before = [words.stopped_ns + words.starved_ns for words in self.machine.cpus]
-        notes = [note for cpu in range(self.machine.dims.cpus) if (note := self._look(cpu, interval))]
-        self._grown = [words.stopped_ns + words.starved_ns - before[words.index] for words in self.machine.cpus]
-        return notes
+        self._grown = [0] * self.machine.dims.cpus
+        stopped: dict[int, int] = {}
+        for process in range(len(self.machine.processes)):
+            self._look(process, interval, stopped)
+        for words in self.machine.cpus:
+            words.host_stopped = words.index in stopped
+        return [f"cpu {cpu} is host-stopped (process {pid})" for cpu, pid in sorted(stopped.items())]
 
-    def _look(self, cpu: int, interval: int) -> str:
-        words = self.machine.cpus[cpu]
-        pid = self.pid_of(cpu)
+    def _look(self, process: int, interval: int, stopped: dict[int, int]) -> None:
+        """One process, for the CPU that it runs or serves; ``stopped``: CPUs found to be so, and by whose pid."""
+        pid = self.pid_of(process)
         state = process_state(pid) if pid else ""
         if not pid or not state:
-            self.seen.pop(cpu, None)
-            words.host_stopped = 0
-            return ""
-        last = self.seen.get(cpu)
-        current = self.seen[cpu] = _Seen(pid, state, *run_times(pid))
-        stopped = state in "Tt"
-        if last is not None and last.pid == pid:
-            if stopped or last.state in "Tt":
-                words.stopped_ns += interval
-            elif (starved := _starved(last, current, interval)) > 0:
-                words.starved_ns += starved
-        words.host_stopped = stopped
-        return f"cpu {cpu} is host-stopped (process {pid})" if stopped else ""
+            self.seen.pop(process, None)
+            return
+        cpu = cpu_of(self.machine.processes[process])
+        words = self.machine.cpus[cpu]
+        last = self.seen.get(process)
+        current = self.seen[process] = _Seen(pid, state, *run_times(pid))
+        if state in "Tt":
+            stopped[cpu] = pid
+        if last is None or last.pid != pid:
+            return
+        if state in "Tt" or last.state in "Tt":
+            words.stopped_ns += interval
+            self._grown[cpu] += interval
+        elif (starved := _starved(last, current, interval)) > 0:
+            words.starved_ns += starved
+            self._grown[cpu] += starved
 
     # --- what was measured ---------------------------------------------------------------------------------
 
@@ -83,17 +93,26 @@ class HostTime:
     def any_stopped(self) -> bool:
         return any(words.host_stopped for words in self.machine.cpus)
 
+    def _runner(self, cpu: int) -> _Seen | None:
+        return self.seen.get(self.machine.cpus[cpu].runner)
+
     def state_of(self, cpu: int) -> str:
-        """The letter of its process at the last look; nothing without a process."""
-        return self.seen[cpu].state if cpu in self.seen else ""
+        """The letter of the process that runs it, at the last look; nothing without a process."""
+        runner = self._runner(cpu)
+        return runner.state if runner is not None else ""
 
     def starving(self, cpu: int) -> bool:
-        """Whether its process wanted to run and did not, all the time between the last two looks."""
-        return cpu in self.seen and self.seen[cpu].starving
+        """Whether the process that runs it wanted to run and did not, all the time between the last two looks."""
+        runner = self._runner(cpu)
+        return runner is not None and runner.starving
 
     def nobody_carries(self, cpu: int) -> bool:
-        """Whether every thread of its process but the first sleeps: then ZeroMQ has nothing in its hands."""
-        return cpu not in self.seen or others_asleep(self.seen[cpu].pid)
+        """Whether every thread of its own process but the first sleeps: then ZeroMQ has nothing in its hands.
+
+        The coordinator, number nr_cpus, is who asks.
+        """
+        own = self.seen.get(self.machine.cpus[cpu].process) if cpu < self.machine.dims.cpus else None
+        return own is None or others_asleep(own.pid)
 
 
 def _starved(last: _Seen, current: _Seen, interval: int) -> int:

@@ -18,10 +18,7 @@ class Hands(Protocol):
     """What the coordinator can do to processes and to the interrupt controller."""
 
     def start_process(self, cpu: int) -> None:
-        """Fork the CPU's next life; its state is STARTING from now on."""
-
-    def wake_process(self, cpu: int) -> None:
-        """Give a parked process its next life."""
+        """The CPU's next life, in its parked process or in a new one; its state is STARTING from now on."""
 
     def platform_interrupt(self, cpu: int) -> None:
         """Raise the platform vector: a word that the control task waits for has changed."""
@@ -102,8 +99,6 @@ class Operation:
     def _hand(self, row: Row) -> None:
         if row.name == TAKE_PROCESS:
             self.hands.expect_exit(self.cpu)
-        elif self.machine.cpus[self.cpu].state == CpuState.PARKED:
-            self.hands.wake_process(self.cpu)
         elif self.machine.cpus[self.cpu].state not in (CpuState.STARTING, CpuState.READY):
             self.hands.start_process(self.cpu)
 

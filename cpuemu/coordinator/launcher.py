@@ -20,7 +20,7 @@ from cpuemu.arch.ram import RamFile
 from cpuemu.coordinator.coordinator import Orders, coordinator
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug_plan import Event
-from cpuemu.coordinator.last_seen import cpu_last_seen, machine_last_seen
+from cpuemu.coordinator.last_seen import machine_last_seen, process_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
 from cpuemu.coordinator.processes import adopt_orphans, children, exit_status, kill, start, status_text
@@ -189,10 +189,10 @@ class _Watch:
 
 def _death(pidfd: int, machine: Machine) -> Outcome:
     status = exit_status(pidfd)
-    if machine.header.dead_cpu:
-        cpu = machine.header.dead_cpu - 1
-        return Outcome("cpu-died", f"cpu {cpu}",
-                       f"cpu {cpu} died at {cpu_last_seen(machine, cpu)}, and the coordinator did not act")
+    if machine.header.dead_process:
+        process = machine.processes[machine.header.dead_process - 1]
+        return Outcome("cpu-died", f"cpu {process.cpu}",
+                       process_last_seen(machine, process, "the coordinator did not act"))
     if status == DEFECT_STATUS:
         return Outcome("defect", "coordinator", f"the coordinator failed: see {STDERR} in the run directory")
     return _coordinator_died(status, machine)

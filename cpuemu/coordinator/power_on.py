@@ -22,7 +22,7 @@ import msgpack
 from cpuemu.arch.ram import DEFAULT_RING_SIZES, RAM_NAME, RINGS_NAME, RamFile, create_ram, create_rings
 from cpuemu.coordinator.processes import raise_file_limit
 from cpuemu.errors import UserError
-from cpuemu.layout import Dimensions, place_machine
+from cpuemu.layout import Dimensions, nr_processes, place_machine
 
 PREFIX = "cpuemu-"
 STDERR = "stderr.log"
@@ -132,8 +132,8 @@ def _no_room(run_dir: Path, error: OSError, need: str) -> UserError:
 
 
 def check_file_limit(cpus: int) -> None:
-    """Every CPU's process holds all doorbells and, when all pairs have talked, a socket to every other CPU."""
-    need, limit = 3 * cpus + 64, raise_file_limit()
+    """Every process holds all doorbells and, when all pairs have talked, a socket to every other CPU."""
+    need, limit = 3 * cpus + nr_processes(cpus) + 64, raise_file_limit()
     if limit < need:
         raise UserError(f"--cpus {cpus}: needs {need} open files a process, the limit here is {limit}; "
                         "raise it (ulimit -Hn), or take fewer CPUs")

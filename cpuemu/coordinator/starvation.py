@@ -41,13 +41,14 @@ class Starvation:
             self.end(now_ns)
             return
         cpu = self.random.randrange(self.machine.dims.cpus)
-        pid = self.pid_of(cpu)
+        process = self.machine.cpus[cpu].process
+        pid = self.pid_of(process)
         if pid:
             time_us = math.exp(self.random.uniform(math.log(SHORTEST_US), math.log(self.most_us)))
             self.machine.cpus[cpu].starved_us = int(time_us)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-            self.stopped, self.at = cpu, now_ns + int(time_us * 1000)
+            self.stopped, self.at = process, now_ns + int(time_us * 1000)
 
     def end(self, now_ns: int) -> None:
         """Nobody stays stopped."""

@@ -24,9 +24,10 @@ from typing import Any
 import msgpack
 
 from cpuemu.arch.ram import open_ram
+from cpuemu.coordinator.last_seen import mark_dead
 from cpuemu.coordinator.processes import die_with, kill, title
 from cpuemu.kernel.smpboot import smp_prepare_cpus
-from cpuemu.layout import CpuState, Machine
+from cpuemu.layout import Machine
 
 DEFECT_STATUS = 70
 LAUNCHER_GRACE_S = 2.0
@@ -81,10 +82,10 @@ class _Zygote:
                  main: Callable[[Any], int], boot: Callable[..., Any]) -> None:
         self.nursery, self.channel, self.coordinator, self.launcher_fd = nursery, channel, coordinator, launcher_fd
         self.machine, self.main, self.boot = machine, main, boot
-        self.children: dict[int, tuple[int, int, int]] = {}
-        """pidfd -> (pid, cpu, generation)"""
+        self.children: dict[int, tuple[int, int]] = {}
+        """pidfd -> (pid, entry of the process in RAM)"""
         self.died: int | None = None
-        """The first CPU that died out of order."""
+        """The first process of a CPU that died out of order."""
         self.deadline: float | None = None
         """When the coordinator must have ended the run."""
         self.poller = select.poll()
@@ -103,8 +104,7 @@ class _Zygote:
                 else:
                     self._reap(descriptor)
         if self.died is not None:  # for the launcher, which finds a dead coordinator
-            self.machine.cpus[self.died].state = CpuState.DEAD
-            self.machine.header.dead_cpu = self.died + 1
+            mark_dead(self.machine, self.machine.processes[self.died])
         kill(self.coordinator)  # our parent: not reaped by anybody while we live
 
     def _expect_the_end(self, grace_s: float) -> None:
@@ -117,13 +117,13 @@ class _Zygote:
         if "start" in message:
             self._fork(*message["start"])
         elif "kill" in message:
-            for pid, _, _ in self.children.values():
+            for pid, _ in self.children.values():
                 kill(pid)
         elif "quit" in message:
             return False
         return True
 
-    def _fork(self, cpu: int, generation: int) -> None:
+    def _fork(self, cpu: int, generation: int, process: int) -> None:
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -131,13 +131,14 @@ class _Zygote:
             send(self.channel, {"failed": f"no process can be started for cpu {cpu}: {error.strerror}"})
             return
         if pid == 0:
-            os._exit(self._cpu(cpu, generation, parent))
-        self.machine.cpus[cpu].pid = pid  # not left to the child: it may be killed before it can say so
+            os._exit(self._cpu(cpu, generation, process, parent))
+        # Not left to the child: it may be killed before it can say so.
+        self.machine.processes[process].pid = self.machine.cpus[cpu].pid = pid
         pidfd = os.pidfd_open(pid)
-        self.children[pidfd] = (pid, cpu, generation)
+        self.children[pidfd] = (pid, process)
         self.poller.register(pidfd, select.POLLIN)
 
-    def _cpu(self, cpu: int, generation: int, parent: int) -> int:
+    def _cpu(self, cpu: int, generation: int, process: int, parent: int) -> int:
         """In the child: nothing of the zygote's or of a sibling's stays open."""
         try:
             die_with(parent)
@@ -148,7 +149,7 @@ class _Zygote:
             title(f"cpuemu cpu {cpu} gen {generation}")
             each = self.nursery
             return self.main(self.boot(
-                cpu=cpu, generation=generation, run_dir=each.run_dir, socket_dir=each.socket_dir,
+                cpu=cpu, generation=generation, process=process, run_dir=each.run_dir, socket_dir=each.socket_dir,
                 doorbells=each.doorbells, lifeline=each.lifeline, profile=each.profile, policy=each.policy,
                 workload_path=each.workload_path,
             ))
@@ -157,12 +158,12 @@ class _Zygote:
             return DEFECT_STATUS
 
     def _reap(self, pidfd: int) -> None:
-        pid, cpu, generation = self.children.pop(pidfd)
+        pid, process = self.children.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status not in ORDERLY:
-            self.died = cpu if self.died is None else self.died
+            self.died = process if self.died is None else self.died
             self._expect_the_end(CPU_GRACE_S)
         with contextlib.suppress(OSError):  # the coordinator is dead, and so shall we be
-            send(self.channel, {"exit": [cpu, generation, pid, status]})
+            send(self.channel, {"exit": [process, status]})

@@ -6,6 +6,7 @@ cdef class Core:
     cdef core_t c
     cdef Ram ram
     cdef object _rings
+    cdef object _sizes
     cdef Py_buffer _view
 
     def __cinit__(self, Ram ram, rings, sizes, int cpu, int generation):
@@ -26,28 +27,34 @@ cdef class Core:
         c.ops = <em_replay_op *>(ram.base + header.bases[REGION_OPS])
         c.held = <em_held *>(ram.base + header.bases[REGION_HELD_PAGES])
         c.histograms = <em_histogram *>(ram.base + header.bases[REGION_HISTOGRAMS])
-        c.cpu, c.generation = cpu, generation
         c.nr_cpus, c.nr_pages, c.nr_zones = header.nr_cpus, header.nr_pages, header.nr_zones
         c.nr_tasks, c.nr_slots, c.nr_streams = header.nr_tasks, header.nr_slots, header.nr_streams
-        if not 0 <= cpu < <int>c.nr_cpus:
-            raise ValueError(f"cpu {cpu}: the machine has {c.nr_cpus}")
-        c.me = &c.cpus[cpu]
         c.checked = header.checked
         # An allocation that may fail on purpose is the kernel's to make.
         c.fail_page_alloc = (<em_fault_plan *>(ram.base + header.bases[REGION_FAULTS]))[FAULT_ALLOC_FAILURE].rate != 0
         c.traced = rings is not None
         if c.traced:
-            self._attach(rings, sizes)
+            PyObject_GetBuffer(rings, &self._view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+            self._rings, self._sizes = rings, sizes
+        self.become(cpu, generation)
 
-    def _attach(self, rings, sizes):
+    def become(self, int cpu, int generation):
+        """Be this CPU's half from now on: its words, its lists, its rings (a process that has borrowed it)."""
         cdef core_t *c = &self.c
         cdef int ring
-        PyObject_GetBuffer(rings, &self._view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        self._rings = rings
+        if not 0 <= cpu < <int>c.nr_cpus:
+            raise ValueError(f"cpu {cpu}: the machine has {c.nr_cpus}")
+        c.cpu, c.generation = cpu, generation
+        c.me = &c.cpus[cpu]
+        c.looked_ns = 0
+        for ring in range(<int>VECTOR_NR):
+            c.looked[ring] = 0
+        if not c.traced:
+            return
         for ring in range(2):
             c.ring_headers[ring] = <em_ring_header *>(<char *>self._view.buf
                                                       + RING_HEADER_PLACE(c.cpu, ring))
-            c.rings[ring] = <char *>self._view.buf + RING_PLACE(c.nr_cpus, sizes[0], sizes[1], c.cpu, ring)
+            c.rings[ring] = <char *>self._view.buf + RING_PLACE(c.nr_cpus, self._sizes[0], self._sizes[1], c.cpu, ring)
             if c.ring_headers[ring].written == 0:
                 c.ring_headers[ring].tail_left = FREEZE_TAIL
 
@@ -135,6 +142,23 @@ cdef class Core:
             if task.nterms and not task.busy and terms_hold(&self.c, task):
                 found.append(number)
         return found
+
+    def due_timers(self, uint64_t moment):
+        """Tasks asleep on this CPU whose deadline has come, and the next deadline after ``moment``, 0 if none."""
+        cdef uint32_t number
+        cdef uint64_t following = 0
+        cdef em_task *task
+        cdef list due = []
+        for number in range(self.c.nr_tasks):
+            task = &self.c.tasks[number]
+            if task.deadline_ns == 0 or task.cpu != self.c.cpu or task.state not in (TASKSTATE_INTERRUPTIBLE,
+                                                                                     TASKSTATE_UNINTERRUPTIBLE):
+                continue
+            if task.deadline_ns <= moment:
+                due.append(number)
+            elif following == 0 or task.deadline_ns < following:
+                following = task.deadline_ns
+        return due, following
 
     # --- locks
 

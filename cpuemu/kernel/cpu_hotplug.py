@@ -3,10 +3,8 @@
 Invariant:     cpu_online_mask changes only inside stop_machine (going) or on the CPU itself (coming).
 Writers:       masks as cpumask.py says; the hotplug words by the control task under cpu_hotplug.lock.
 Steps:         those of the functions called; each row is one message from the coordinator.
-Not modelled:  CPU 0 refuses to go, as on x86.  Tasks asleep inside the kernel stay with their process, so an
-               offline waits (bounded, -EBUSY after it) until the leaving CPU has none: row ``wait_empty``, which
-               v3.2 does not have (nor ``wait_running``).  From CPU_DOWN_PREPARE on, tasks leave the CPU at return
-               to user mode.
+Not modelled:  CPU 0 refuses to go, as on x86.  From CPU_DOWN_PREPARE on, tasks leave the CPU at return to user mode;
+               those inside the kernel move in take_cpu_down, asleep or not.  v3.2 has no row ``wait_running``.
 
 The rows are the table of the operation.  The coordinator walks it: a row is run by the kernel (the control task on
 CPU 0, at the coordinator's interrupt) or by the coordinator itself, the hands outside the machine.  A row that
@@ -71,12 +69,10 @@ P_MAPS = site("cpu_maps_update_begin")
 P_BEGIN = site("cpu_hotplug_begin")
 P_READERS = site("cpu_hotplug_begin:refcount")
 P_GET_ONLINE = site("get_online_cpus")
-P_EMPTY = site("wait_empty")
 P_CPU_UP = site("__cpu_up")
 P_RUNNING = site("wait_running")
 P_CONTROL = site("control_thread")
 
-WAIT_EMPTY_NS = 5_000_000_000
 UP_TIMEOUT_NS = 10_000_000_000
 
 
@@ -245,14 +241,6 @@ def down_failed(cpu: Cpu, number: int) -> int:
     return call_chain(cpu, CPU_DOWN_FAILED, number)
 
 
-def wait_empty(cpu: Cpu, number: int) -> int:
-    """Ours: until no task is inside the kernel on the leaving CPU."""
-    leaving = cpu.machine.cpus[number]
-    attached = leaving.addr(CpuWords.nr_attached)
-    deadline = cpu.now() + WAIT_EMPTY_NS
-    return 0 if wait_event(cpu, P_EMPTY, Term(attached, Op.EQ, 0), deadline_ns=deadline) else -EBUSY
-
-
 def take_down(cpu: Cpu, number: int) -> int:
     """__stop_machine(take_cpu_down) on the leaving CPU."""
     error = stop_machine(cpu, FN_TAKE_CPU_DOWN, number, 1 << number)
@@ -332,10 +320,9 @@ def take_cpu_down(cpu: Cpu, number: int) -> int:
     """On the leaving CPU, everybody stopped, interrupts off: __cpu_disable, then CPU_DYING."""
     if number == 0:
         return -EBUSY  # native_cpu_disable: the boot CPU's interrupts cannot be moved
-    if migrate_tasks(cpu):
-        return -EBUSY
     cpumask_clear_cpu(cpu, number, Mask.ONLINE)
     cpu.core.trace(Event.CPUEMU_CPU_OFFLINE, number, cpu.me.generation)
+    migrate_tasks(cpu)
     return 0
 
 
@@ -358,7 +345,6 @@ TAKE_PROCESS = "take_process"
 DOWN: tuple[Row, ...] = (
     Row("cpu_hotplug_begin", 90, down_begin, end),
     Row("CPU_DOWN_PREPARE", 80, down_prepare, down_failed),
-    Row("wait_empty", 70, wait_empty),
     Row("take_cpu_down", 60, take_down),
     Row(TAKE_PROCESS, 50, None),
     Row("CPU_DEAD", 40, cpu_dead),

@@ -36,7 +36,7 @@ def drain_begins(cpu: Cpu) -> None:
     core.count(Counter.DRAIN_OVERLAP, under_way)
     core.count(Counter.DRAIN_AVOIDABLE, 2 * with_pages <= len(listed))
     core.trace(Event.CPUEMU_DRAIN_ALL_BEGIN, with_pages, len(listed), under_way)
-    mine.drain_ipis = cpu.me.counters[Counter.IPI_SENT]
+    mine.drain_cpu, mine.drain_ipis = cpu.number, cpu.me.counters[Counter.IPI_SENT]
     mine.drain_ns = cpu.now()
 
 
@@ -44,7 +44,8 @@ def drain_ends(cpu: Cpu) -> None:
     """Everybody whom it reached has answered."""
     mine, core = cpu.machine.allocations[cpu.me.current], cpu.core
     took = cpu.now() - mine.drain_ns
-    ipis = cpu.me.counters[Counter.IPI_SENT] - mine.drain_ipis
+    # The task may have been moved meanwhile: its first CPU's are counted.
+    ipis = cpu.machine.cpus[mine.drain_cpu].counters[Counter.IPI_SENT] - mine.drain_ipis
     found = mine.found
     cpu.ram.add(cpu.machine.drains.addr(Drains.under_way), -1)
     core.count(Counter.DRAIN_IPI, ipis)

@@ -1,11 +1,12 @@
 """The scheduler: run queues, sleeping, waking, return to user mode (Linux: kernel/sched.c, v3.2).
 
 Invariant:     a task is on one run queue or on none; ``on_rq`` stays 1 while it runs; a task that is not current
-               and not ``in_kernel`` has no stack anywhere, so any CPU can go on with it.
+               and not ``in_kernel`` has no stack anywhere, so any CPU can go on with it; the stack of one that is
+               ``in_kernel`` stands in ``process``, which runs its steps whatever CPU it belongs to (arch/lending.py).
 Writers:       run queue words under rq lock; ``state`` by the task, and by its waker under rq lock.
 Steps:         schedule(), wait_event(), the windows of irqflags.
 Not modelled:  virtual runtime (round robin instead), priorities among fair tasks (a woken kernel thread goes first),
-               pulling tasks from other CPUs.  A task that is inside the kernel stays with its process.
+               pulling tasks from other CPUs.
 
 Classes: the stopper first, then the fair queue, then idle.  With PREEMPT_NONE need_resched is honoured only where
 a task calls schedule() (or cond_resched) or returns to user mode; VOLUNTARY adds might_sleep; FULL every point
@@ -14,7 +15,6 @@ outside preempt_disable.
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
@@ -37,6 +37,7 @@ from cpuemu.layout import (
     Vector,
     rq_lock,
 )
+from cpuemu.layout import Cpu as CpuWords
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ P_WAKE_UP = site("try_to_wake_up")
 
 SLICE_NS = 4_000_000
 ASLEEP = (TaskState.INTERRUPTIBLE, TaskState.UNINTERRUPTIBLE)
+
+
+def enter_kernel(cpu: Cpu, task: Task) -> None:
+    """The current task's kernel stack is in this process from here on, until it returns to user mode."""
+    task.process = cpu.process
+    task.in_kernel = 1
 
 
 # --- giving the CPU away -----------------------------------------------------------------------------------
@@ -87,8 +94,6 @@ def deschedule(cpu: Cpu, task: Task) -> int:
     me.need_resched = 0
     if task.state != TaskState.RUNNING:
         task.on_rq = 0
-        if not task.in_kernel or task.state == TaskState.DEAD:
-            detach(cpu, cpu.number, task)
     elif task.sched_class == SchedClass.FAIR:
         _link(cpu, cpu.number, task, first=False)
     following = _pick_next_task(cpu)
@@ -98,8 +103,6 @@ def deschedule(cpu: Cpu, task: Task) -> int:
     me.current = following
     me.slice_end_ns = cpu.now() + SLICE_NS
     raw_spin_unlock(cpu, lock)
-    if not me.nr_attached and not cpu_active(cpu, cpu.number):
-        wake(cpu, me.addr(type(me).nr_attached))  # an offline may wait for the last task to leave
     return following
 
 
@@ -131,16 +134,6 @@ def _link(cpu: Cpu, number: int, task: Task, first: bool) -> None:
         cpu.machine.tasks[queue.rq_tail].rq_next = task.index
         queue.rq_tail = task.index
     queue.nr_running += 1
-
-
-def attach(cpu: Cpu, number: int, task: Task) -> None:
-    if task.sched_class == SchedClass.FAIR:
-        cpu.machine.cpus[number].nr_attached += 1
-
-
-def detach(cpu: Cpu, number: int, task: Task) -> None:
-    if task.sched_class == SchedClass.FAIR:
-        cpu.machine.cpus[number].nr_attached -= 1
 
 
 # --- preemption --------------------------------------------------------------------------------------------
@@ -191,7 +184,7 @@ def wait_event(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0,
         if done or late:
             break
         if deadline_ns:
-            add_timer(cpu, deadline_ns, task.index)
+            add_timer(cpu.me, deadline_ns)
         schedule(cpu)
     task.state = TaskState.RUNNING
     cpu.clear_wait(task)
@@ -265,8 +258,6 @@ def activate(cpu: Cpu, target: int, task: Task) -> bool:
         return True
     thread = task.program == Program.KTHREAD
     _link(cpu, target, task, first=thread)
-    if not task.in_kernel:
-        attach(cpu, target, task)
     running = cpu.machine.tasks[queue.current]
     if running.sched_class == SchedClass.IDLE or (thread and running.program != Program.KTHREAD):
         queue.need_resched = 1
@@ -311,21 +302,20 @@ def count_migration(cpu: Cpu, task: Task, source: int, target: int) -> None:
 # --- timers ------------------------------------------------------------------------------------------------
 
 
-def add_timer(cpu: Cpu, deadline_ns: int, task: int) -> None:
-    """Wake a task at a time.  The queue is this CPU's; the deadlines stand in the tasks' wait records."""
-    heapq.heappush(cpu.timers, (deadline_ns, task))
-    cpu.me.timer_ns = cpu.timers[0][0]
+def add_timer(words: CpuWords, deadline_ns: int) -> None:
+    """A CPU is to wake one of its tasks at a time.  The timers are the deadlines in the tasks' wait records.
+
+    Context: on that CPU, or nobody runs it.
+    """
+    if not words.timer_ns or deadline_ns < words.timer_ns:
+        words.timer_ns = deadline_ns
 
 
 def run_timers(cpu: Cpu) -> None:
     """The timer interrupt: wake what is due."""
-    moment = cpu.now()
-    while cpu.timers and cpu.timers[0][0] <= moment:
-        _, number = heapq.heappop(cpu.timers)
-        task = cpu.machine.tasks[number]
-        if task.cpu == cpu.number and task.nterms + bool(task.deadline_ns) and task.deadline_ns <= moment:
-            try_to_wake_up(cpu, number)
-    cpu.me.timer_ns = cpu.timers[0][0] if cpu.timers else 0
+    due, cpu.me.timer_ns = cpu.core.due_timers(cpu.now())
+    for number in due:
+        try_to_wake_up(cpu, number)
 
 
 # --- idle --------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Tasks that change CPUs, and the border of user mode where they can (Linux: kernel/sched.c, v3.2).
 
-Invariant:     a task is moved only while it is on no run queue and has no stack: nobody runs it meanwhile.
+Invariant:     a task is moved only while it is on no run queue: nobody runs it meanwhile.  One that is inside the
+               kernel moves with its CPU's end alone, and all those whose stacks one process has move to one CPU.
 Writers:       ``cpu`` of a task by its mover, under the rq lock of the CPU it leaves or enters.
 Steps:         those of the rq locks.
 Not modelled:  balancing: a task goes where its affinity, its wake-up or its CPU's end send it.
 
-Linux's migration/N moves running tasks too; here a task that is inside the kernel stays with its process.
+The stack of a task that is inside the kernel cannot move: its process is kept, and runs it as the new CPU
+(arch/lending.py).
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
+from cpuemu.arch.lending import ring
+from cpuemu.kernel.cpumask import cpumask_copy, for_each_cpu
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
 from cpuemu.kernel.sched import (
     ASLEEP,
@@ -23,13 +27,12 @@ from cpuemu.kernel.sched import (
     add_timer,
     count_migration,
     deschedule,
-    detach,
     resched_cpu,
     schedule_away,
     select_task_rq,
 )
 from cpuemu.kernel.spinlock import raw_spin_lock, raw_spin_unlock
-from cpuemu.layout import NOBODY, SchedClass, Task, TaskFlag, TaskState, rq_lock
+from cpuemu.layout import KEEPING, NOBODY, Mask, SchedClass, Task, TaskFlag, TaskState, rq_lock
 
 if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
@@ -78,7 +81,7 @@ def user_wait(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0) -> bool:
         end_user_wait(cpu, task)
         return False
     if deadline_ns:
-        add_timer(cpu, deadline_ns, task.index)
+        add_timer(cpu.me, deadline_ns)
     local_irq_save(cpu)
     schedule_away(cpu)
     return True
@@ -99,32 +102,54 @@ def do_exit(cpu: Cpu) -> None:
     schedule_away(cpu)
 
 
-def migrate_tasks(cpu: Cpu) -> int:
-    """The runnable tasks of this leaving CPU go to active ones (CPU_DYING).  Returns how many cannot leave.
+def migrate_tasks(cpu: Cpu) -> None:
+    """The tasks of this leaving CPU go to active ones (CPU_DYING): the runnable, and all that are inside the kernel.
 
-    Context: stopper thread, every other CPU stopped, interrupts off.
+    Context: stopper thread, every other CPU stopped, interrupts off.  Linux leaves those that sleep until they wake.
     """
-    me, zones = cpu.me, cpu.machine.dims.zones
-    stuck = 0
+    target = _fallback_cpu(cpu)
+    _move_runnable(cpu, target)
     for task in cpu.machine.tasks:
-        if task.cpu == cpu.number and task.sched_class == SchedClass.FAIR and task.in_kernel:
-            stuck += task.state not in (TaskState.UNUSED, TaskState.DEAD)
-    while not stuck:
-        raw_spin_lock(cpu, rq_lock(cpu.number, zones), P_RQ_LOCK)
+        if task.cpu == cpu.number and task.in_kernel and task.sched_class == SchedClass.FAIR and task.state in ASLEEP:
+            _move_sleeper(cpu, task, target)
+    for process in cpu.machine.processes:
+        if process.index == cpu.process or (process.state in KEEPING and process.serves == cpu.number):
+            process.serves = target
+            ring(cpu.machine, cpu.doorbells, process.index)
+
+
+def _fallback_cpu(cpu: Cpu) -> int:
+    """Where everything goes that is inside the kernel here: one CPU for all, another one for each that leaves."""
+    active = list(for_each_cpu(cpumask_copy(cpu, Mask.ACTIVE) & cpumask_copy(cpu, Mask.ONLINE) & ~(1 << cpu.number)))
+    return active[cpu.number % len(active)]
+
+
+def _move_runnable(cpu: Cpu, target: int) -> None:
+    me, lock = cpu.me, rq_lock(cpu.number, cpu.machine.dims.zones)
+    while True:
+        raw_spin_lock(cpu, lock, P_RQ_LOCK)
         head = me.rq_head
         if head == NOBODY:
-            raw_spin_unlock(cpu, rq_lock(cpu.number, zones))
-            break
+            raw_spin_unlock(cpu, lock)
+            return
         task = cpu.machine.tasks[head]
         me.rq_head = task.rq_next
         if task.rq_next == NOBODY:
             me.rq_tail = NOBODY
         me.nr_running -= 1
         task.on_rq = 0
-        detach(cpu, cpu.number, task)
-        raw_spin_unlock(cpu, rq_lock(cpu.number, zones))
-        _move(cpu, task, select_task_rq(cpu, task))
-    return stuck
+        raw_spin_unlock(cpu, lock)
+        _move(cpu, task, target if task.in_kernel else select_task_rq(cpu, task))
+
+
+def _move_sleeper(cpu: Cpu, task: Task, target: int) -> None:
+    lock = rq_lock(cpu.number, cpu.machine.dims.zones)
+    raw_spin_lock(cpu, lock, P_RQ_LOCK)
+    task.cpu = target
+    raw_spin_unlock(cpu, lock)
+    count_migration(cpu, task, cpu.number, target)
+    if task.deadline_ns:
+        add_timer(cpu.machine.cpus[target], task.deadline_ns)
 
 
 def adopt_sleepers(cpu: Cpu, dead: int) -> None:
@@ -140,7 +165,7 @@ def adopt_sleepers(cpu: Cpu, dead: int) -> None:
             if task.cpu == dead and task.state in ASLEEP:
                 task.cpu = cpu.number
                 if task.deadline_ns:
-                    add_timer(cpu, task.deadline_ns, task.index)
+                    add_timer(cpu.me, task.deadline_ns)
             raw_spin_unlock(cpu, rq_lock(dead, zones))
             local_irq_restore(cpu, flags)
 

@@ -1,6 +1,7 @@
 """User mode: the border where a task has no kernel stack, and the system calls of the batch loop's programs.
 
 Invariant:     a task in user mode has ``in_kernel`` 0 and nothing on its stack that matters: it can go on anywhere.
+               It runs in its CPU's own process only.
 Writers:       ``position``, ``held``, ``user`` by the task; ``replay_waiters`` atomically by who waits for a line.
 Steps:         one at each return to user mode, where interrupts, timers and need_resched are looked at.
 Not modelled:  page faults, signals but for the OOM killer's.
@@ -23,7 +24,7 @@ from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable, preempt_
 from cpuemu.kernel.kthread import FUNCTIONS
 from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
-from cpuemu.kernel.sched import cpu_idle, schedule_away, select_task_rq, try_to_wake_up
+from cpuemu.kernel.sched import cpu_idle, enter_kernel, schedule_away, select_task_rq, try_to_wake_up
 from cpuemu.kernel.sched_migrate import do_exit, end_user_wait, leave_for, sched_setaffinity, user_wait
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_single
 from cpuemu.kernel.uapi import Alloc, Call, CallAll, Exit, Free, Operation, ProgramError, Reschedule, Sleep, UserTask
@@ -68,7 +69,7 @@ def run_task(cpu: Cpu, number: int) -> None:
             cpu_idle(cpu)
         elif task.program == Program.KTHREAD:
             local_irq_enable(cpu)
-            task.in_kernel = 1
+            enter_kernel(cpu, task)
             FUNCTIONS[task.kthread_fn](cpu, task.kthread_arg)
             do_exit(cpu)
         else:
@@ -82,6 +83,9 @@ def _user_mode(cpu: Cpu, task: Task) -> None:
     end_user_wait(cpu, task)
     local_irq_enable(cpu)
     while True:
+        if cpu.borrowed:  # the CPU's own process goes on with the task, which needs no stack any more
+            local_irq_disable(cpu)
+            return None
         cpu.point(P_RETURN)
         if task.flags & TaskFlag.MEMDIE:
             return _exit(cpu, task)
@@ -123,7 +127,7 @@ def _kernel(cpu: Cpu, task: Task) -> bool:
 
 
 def _inside(cpu: Cpu, task: Task, call: Callable[[Cpu, Task], None]) -> None:
-    task.in_kernel = 1
+    enter_kernel(cpu, task)
     call(cpu, task)
     cpu.core.count(Counter.OPERATIONS)  # those of the batch loop are counted there
     task.in_kernel = 0
@@ -310,7 +314,7 @@ def _free_held(cpu: Cpu, task: Task, index: int) -> None:
 
 def _exit(cpu: Cpu, task: Task) -> None:
     """The program is over: give back what it holds, and end."""
-    task.in_kernel = 1
+    enter_kernel(cpu, task)
     while task.held:
         _free_held(cpu, task, -1)
     if task.program == Program.STORM:

@@ -23,7 +23,6 @@ from cpuemu.layout import (
     Lock,
     Machine,
     Mask,
-    SchedClass,
     StopState,
     TaskState,
     Vector,
@@ -58,8 +57,6 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
         yield ("task", machine.hotplug.kthreadd_task), "kthreadd has not made the thread yet"
     elif region == "cpumasks":
         yield _mask(look, element)
-    elif region == "cpus" and word == "nr_attached":
-        yield from _attached(look, element)
     elif region in ("slots", "streams"):
         yield _stream(look, element if region == "streams" else None)
     elif region == "tasks":
@@ -147,13 +144,6 @@ def _mask(look: Look, element: int) -> tuple[Node | None, str]:
     if element == Mask.ONLINE and coming is not None:
         return ("task", coming.current), f"cpu {coming.index} has not set itself online{look.host(coming)}"
     return ("task", hotplug.control_task), f"{look.comm(hotplug.control_task)} has not changed the mask"
-
-
-def _attached(look: Look, element: int) -> Iterator[tuple[Node | None, str]]:
-    for task in look.machine.tasks:
-        if task.cpu == element and task.in_kernel and task.sched_class == SchedClass.FAIR \
-                and task.state not in (TaskState.UNUSED, TaskState.DEAD):
-            yield ("task", task.index), f"{task.comm} is inside the kernel on cpu {element}"
 
 
 def _stream(look: Look, stream: int | None) -> tuple[Node | None, str]:

@@ -10,6 +10,7 @@ from cpuemu.kernel.hung_task import explain
 from cpuemu.kernel.page_audit import audit
 from cpuemu.kernel.wait_holders import MUTEXES
 from cpuemu.layout import (
+    KEEPING,
     NOBODY,
     NR_FINDINGS,
     OOM_MOMENTS,
@@ -26,6 +27,7 @@ from cpuemu.layout import (
     Vector,
     Wmark,
     name_in,
+    process_name,
 )
 from cpuemu.report.image import Image
 
@@ -50,8 +52,8 @@ def _summary(image: Image) -> Iterator[str]:
     header = image.machine.header
     yield (f"machine {image.state_name()}, {image.machine.dims.cpus} CPUs, {header.tasks_done} of {header.nr_workload} "
            f"tasks ended{', rings frozen' if header.frozen else ''}")
-    if header.dead_cpu:
-        yield f"the process of cpu {header.dead_cpu - 1} died"
+    if 0 < header.dead_process <= len(image.machine.processes):
+        yield f"the process of {process_name(image.machine.processes[header.dead_process - 1])} died"
     if not image.verdict:
         yield "no verdict: the machine runs, or nobody lived to give one"
     else:
@@ -119,9 +121,20 @@ def _cpus(image: Image) -> Iterator[str]:
         yield (f"{cpu.index:>3} {name_in(CpuState, cpu.state):<8} {cpu.generation:>3} {cpu.pid:>7} "
                f"{image.comm(cpu.current):<16} {'off' if cpu.irqs_off else 'on':<4} {cpu.hardirq:>5} "
                f"{cpu.need_resched:>7} {cpu.nr_running:>6} {pcp:>5} {taken:>8}  {_place(image, cpu)}")
+        yield from (f"    {line}" for line in _processes(image, cpu))
         yield from (f"    {line}" for line in _interrupts(image, cpu))
         if cpu.last_words:
             yield f"    last words: {cpu.last_words}"
+
+
+def _processes(image: Image, cpu: Cpu) -> Iterator[str]:
+    """Those beside its own that keep tasks of it (arch/lending.py)."""
+    for process in image.machine.processes:
+        if process.state in KEEPING and process.serves == cpu.index:
+            tasks = [image.comm(task.index) for task in image.machine.tasks
+                     if task.in_kernel and task.process == process.index and task.cpu == cpu.index]
+            runs = ", which it runs now" if cpu.runner == process.index else ""
+            yield f"process {process.pid}, {process_name(process)}{runs}: keeps {', '.join(tasks) or 'no task'}"
 
 
 def _place(image: Image, cpu: Cpu) -> str:

@@ -44,7 +44,7 @@ def checked(tmp_path: Path) -> tuple[CheckedRam, Machine, Machine]:
         plain.cpus[cpu].state, plain.cpus[cpu].generation, plain.cpus[cpu].current = CpuState.RUNNING, 1, task
         plain.tasks[task].state, plain.tasks[task].cpu = TaskState.RUNNING, cpu
     plain.header.state = MachineState.RUNNING
-    ram, machine = checked_machine(image.mapping, plain.dims, ME)
+    ram, machine = checked_machine(image.mapping, plain.dims, ME, ME)
     return ram, machine, plain
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.cpu import Cpu, PowerOff, Term
+from cpuemu.arch.lending import run
 from cpuemu.arch.ram import RamFile, create_ram, create_rings, open_ram, open_rings
 from cpuemu.coordinator.hotplug import Operation, Step
 from cpuemu.core import Core
@@ -35,6 +36,7 @@ from cpuemu.layout import (
     SchedClass,
     Vector,
     first_workload_task,
+    nr_processes,
 )
 from cpuemu.sites import site
 from tests.arch.round_robin import ACTORS, Rotation, RoundRobin
@@ -71,7 +73,7 @@ def cpu_process(boot: Boot, rotation: Rotation) -> int:
             wake_up_new_task(cpu, number)
         else:
             secondary_processor(cpu)
-        cpu.run()
+        run(cpu)
     except CpuOffline:
         while cpu.apic.undelivered():
             rotation.step(cpu.number, "leaving")
@@ -98,7 +100,7 @@ class World:
         self.rotation = Rotation(CPUS + 1)
         self.rotation.join(DRIVER)
         self.directory, self.sockets = str(directory), sockets
-        self.bells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(CPUS + 1)]
+        self.bells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(CPUS + 1 + nr_processes(CPUS))]
         self.lifeline = os.pipe()
         self.pids: dict[int, int] = {}
         for cpu in range(CPUS):
@@ -109,8 +111,9 @@ class World:
         words = self.machine.cpus[cpu]
         words.generation += 1
         words.state = CpuState.STARTING
-        boot = Boot(cpu, words.generation, self.directory, self.sockets, self.bells, self.lifeline[0], "v3.2", None,
-                    None)
+        words.process = words.runner = cpu
+        boot = Boot(cpu, words.generation, cpu, self.directory, self.sockets, self.bells, self.lifeline[0], "v3.2",
+                    None, None)
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -121,9 +124,6 @@ class World:
             os._exit(status)
         self.pids[cpu] = pid
         self.rotation.join(cpu)
-
-    def wake_process(self, cpu: int) -> None:
-        raise AssertionError("nothing is parked here")
 
     def platform_interrupt(self, cpu: int) -> None:
         self.apic.send(cpu, Vector.PLATFORM)

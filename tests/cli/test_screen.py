@@ -189,14 +189,14 @@ def test_a_barrier_shows_who_has_not_acknowledged() -> None:
 def test_the_row_under_way() -> None:
     hotplug = handmade.machine().machine.hotplug
     hotplug.busy, hotplug.up = 1, 0
-    hotplug.request, hotplug.answer = row_code(False, False, 3) << 32 | 7, 6
-    assert row_under_way(hotplug) == "take_cpu_down, 4 of 8"
+    hotplug.request, hotplug.answer = row_code(False, False, 2) << 32 | 7, 6
+    assert row_under_way(hotplug) == "take_cpu_down, 3 of 7"
     hotplug.answer = 7
-    assert row_under_way(hotplug) == "take_process, 5 of 8"
+    assert row_under_way(hotplug) == "take_process, 4 of 7"
     hotplug.request = row_code(False, True, 1) << 32 | 8
-    assert row_under_way(hotplug) == "undo of CPU_DOWN_PREPARE, 2 of 8"
+    assert row_under_way(hotplug) == "undo of CPU_DOWN_PREPARE, 2 of 7"
     hotplug.request, hotplug.answer = row_code(False, False, len(DOWN) - 1) << 32 | 9, 9
-    assert row_under_way(hotplug) == "cpu_hotplug_begin, 1 of 8"  # the next operation is not asked for yet
+    assert row_under_way(hotplug) == "cpu_hotplug_begin, 1 of 7"  # the next operation is not asked for yet
     hotplug.up = 1
     assert row_under_way(hotplug) == f"cpu_hotplug_begin, 1 of {len(UP)}"
 

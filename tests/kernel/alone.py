@@ -42,6 +42,7 @@ from cpuemu.layout import (
     TaskState,
     first_workload_task,
     kswapd_task,
+    nr_processes,
 )
 from cpuemu.report.image import open_image
 from cpuemu.report.records import records
@@ -104,8 +105,8 @@ def alone(zones: Sequence[ZoneSpec], cpus: int = 2, kswapd: bool = True, checked
         smp_prepare_cpus(machine)
         machine.cpus[0].generation, machine.header.state = 1, MachineState.RUNNING
         lifeline = os.pipe()
-        bells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(cpus + 1)]
-        boot = Boot(0, 1, name, name, bells, lifeline[0], "v3.2", None, None)
+        bells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(cpus + 1 + nr_processes(cpus))]
+        boot = Boot(0, 1, 0, name, name, bells, lifeline[0], "v3.2", None, None)
         cpu = plug_in(boot, image, open_rings(directory), FreeGate())
         here = Alone(cpu, image, directory)
         cpu.drain = lambda cpu, order: here.drains.append(order)
@@ -135,7 +136,6 @@ def _boot(cpu: Cpu, machine: Machine, first: int, kswapd: bool) -> None:
     me.state, me.current, me.irqs_off = CpuState.RUNNING, first, 0
     current = machine.tasks[first]
     current.state, current.on_rq, current.in_kernel = TaskState.RUNNING, 1, 1
-    me.nr_attached = 1
     machine.kswapd.waiting, machine.kswapd.classzone = 1, machine.dims.zones - 1
     cpu.hub = getcurrent()
     cpu.stacks[first] = getcurrent()

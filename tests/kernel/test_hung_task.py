@@ -14,7 +14,6 @@ from cpuemu.layout import (
     LOCK_CPU_HOTPLUG,
     NOBODY,
     CallFunctionData,
-    Cpu,
     CpuState,
     Csd,
     Hotplug,
@@ -275,10 +274,6 @@ def test_other_words(made: Handmade) -> None:
     made.wait(CONTROL, online.addr(layout.Cpumask.bits), Op.MASK_SET, 8, busy=False)
     told = explain(made.machine, NOW)[0]
     assert "cpumasks[2].bits[0]" in told and "cpu 3 has not set itself online" in told
-    made.tasks[STORM + 1].in_kernel = 1
-    made.cpus[1].nr_attached = 1
-    made.wait(CONTROL, made.cpus[1].addr(Cpu.nr_attached), Op.EQ, 0, busy=False)
-    assert "storm/1 is inside the kernel on cpu 1" in explain(made.machine, NOW)[0]
 
 
 def test_reach(made: Handmade) -> None:

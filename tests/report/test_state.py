@@ -92,11 +92,11 @@ def test_interrupts_calls_hotplug_findings_and_last_words(run: RunDirectory) -> 
     finding.severity, finding.time_ns, finding.rule = Severity.FATAL, T0 + 1_500_000_000, "csd-lock-wait"
     finding.stacks, finding.locks = "storm/1: schedule:5", "zone->lock/DMA: cpu 2 (storm/2), taken in here"
     finding.message, finding.stack, finding.done = "nobody answers", "csd_lock_wait:1", 1
-    header.nr_findings, header.state, header.dead_cpu = 1, MachineState.FAILED, 4
+    header.nr_findings, header.state, header.dead_process = 1, MachineState.FAILED, 4
     text = state(run, verdict="failed", findings=[{"rule": "csd-lock-wait", "message": "nobody answers"},
                                                   {"rule": "page-conservation", "message": "3 pages are lost"}])
     for part in (
-        "machine FAILED", "the process of cpu 3 died",
+        "machine FAILED", "the process of cpu 3 gen 1 died",
         ("finding csd-lock-wait (fatal) at 1.500000: nobody answers\n  stack: csd_lock_wait:1\n"
         "  stack of storm/1: schedule:5\n  held: zone->lock/DMA: cpu 2 (storm/2), taken in here\n"
         "finding page-conservation: 3 pages are lost\n"),
