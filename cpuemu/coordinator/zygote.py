@@ -1,7 +1,7 @@
 """The zygote: forks CPUs on request, is their parent, reaps them, reports true exit statuses.
 
 It has everything imported, no thread and no ZeroMQ context.  It watches the launcher too: a coordinator that has not
-ended the run within two seconds of the launcher's death, or three of a CPU's (it may be stopped), is killed, and
+ended the run within two seconds of the launcher's death, or three of a CPU's, or one when it is stopped, is killed, and
 everything with it.
 """
 
@@ -24,6 +24,7 @@ from typing import Any
 import msgpack
 
 from cpuemu.arch.ram import open_ram
+from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.last_seen import mark_dead
 from cpuemu.coordinator.processes import die_with, kill, title
 from cpuemu.kernel.smpboot import smp_prepare_cpus
@@ -32,6 +33,8 @@ from cpuemu.layout import Machine
 DEFECT_STATUS = 70
 LAUNCHER_GRACE_S = 2.0
 CPU_GRACE_S = 3.0
+STOPPED_GRACE_S = 1.0
+"""Of a coordinator that is stopped: it will not act, and a loaded host needs the rest of the five seconds."""
 ORDERLY = (0, 3)
 """Exit statuses of a CPU that left because it was told to: the machine is off, or has failed."""
 
@@ -108,6 +111,8 @@ class _Zygote:
         kill(self.coordinator)  # our parent: not reaped by anybody while we live
 
     def _expect_the_end(self, grace_s: float) -> None:
+        if process_state(self.coordinator) in ("T", "t"):
+            grace_s = min(grace_s, STOPPED_GRACE_S)
         deadline = time.monotonic() + grace_s
         self.deadline = deadline if self.deadline is None else min(self.deadline, deadline)
 
