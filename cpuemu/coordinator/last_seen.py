@@ -58,8 +58,8 @@ def _last_point(machine: Machine, number: int) -> str:
         place += " in an interrupt handler"
     if task is not None:
         place += f", running {task.comm}"
-    if 0 < words.lock_wait <= len(machine.locks):
-        place += f", spinning for {machine.locks[words.lock_wait - 1].name}"
+    if 0 < (waited := words.lock_wait) <= len(machine.locks):
+        place += f", spinning for {machine.locks[waited - 1].name}"
     return place
 
 

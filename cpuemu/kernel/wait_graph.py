@@ -96,9 +96,10 @@ class WaitGraph(Look):
 
     def _spins(self, node: Node, number: int) -> Iterator[Edge]:
         cpu = self.machine.cpus[number]
-        if not 0 < cpu.lock_wait <= len(self.machine.locks):
+        waited = cpu.lock_wait  # once: the CPU runs, and may have its lock at the next look
+        if not 0 < waited <= len(self.machine.locks):
             return
-        lock = self.machine.locks[cpu.lock_wait - 1]
+        lock = self.machine.locks[waited - 1]
         owner = self.cpu((lock.word & 0xFFFF) - 1)
         if owner is None:
             return

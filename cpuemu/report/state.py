@@ -205,8 +205,8 @@ def _locks(image: Image) -> Iterator[str]:
         waited = ", waited for" if lock.word >> 31 & 1 else ""
         yield f"  {lock.name or f'lock {lock.index}'}: held by {_owner(image, lock)}{waited} (word {lock.word:#x})"
     for cpu in image.machine.cpus:
-        if 0 < cpu.lock_wait <= len(image.machine.locks):
-            name = image.machine.locks[cpu.lock_wait - 1].name or f"lock {cpu.lock_wait - 1}"
+        if 0 < (waited_for := cpu.lock_wait) <= len(image.machine.locks):
+            name = image.machine.locks[waited_for - 1].name or f"lock {waited_for - 1}"
             where = image.site(cpu.lock_wait_site)
             yield f"  {name}: cpu {cpu.index} ({image.comm(cpu.current)}) spins for it in {where}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -178,6 +179,15 @@ def test_stop_machine_with_more_acks_expected_than_threads(made: Handmade) -> No
 def spins(made: Handmade, cpu: int, lock: int) -> None:
     made.run(cpu, STORM + cpu)
     made.cpus[cpu].lock_wait, made.cpus[cpu].lock_wait_site = lock + 1, ZONE_LOCK
+
+
+def test_a_lock_that_is_had_at_the_second_look(made: Handmade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine runs while it is looked at: what was waited for a moment ago may be 0 now."""
+    made.run(1, STORM + 1)
+    looks = itertools.cycle([1, 1, 0])
+    monkeypatch.setattr(layout.Cpu, "lock_wait", property(lambda cpu: next(looks)))
+    for _ in range(6):
+        edges(made.machine, NOW)
 
 
 def test_spinlock_edge_and_dead_owner(made: Handmade) -> None:
