@@ -69,6 +69,10 @@ def checked(options: Mapping[str, Any]) -> LaunchConfig:
         config.memory_bytes = parse_size(memory)
     if config.seconds is not None and not 0 < config.seconds < 1e7:
         raise UserError(f"--seconds {config.seconds}: give a number of seconds above 0")
+    if not 0 <= config.reclaim_cost <= 1_000_000:
+        raise UserError(f"--reclaim-cost {config.reclaim_cost}: give 0 to 1000000 microseconds")
+    if not 0 <= config.reclaim_success <= 1:
+        raise UserError(f"--reclaim-success {config.reclaim_success}: give a share from 0 to 1")
     if config.tasks is not None and not 0 < config.tasks <= MAX_TASKS:
         raise UserError(f"--tasks {config.tasks}: give 1 to {MAX_TASKS} tasks")
     if config.window is not None and not 1 <= config.window < 1 << 31:

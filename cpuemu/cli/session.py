@@ -178,6 +178,8 @@ def _machine(prepared: Prepared, run_dir: RunDirectory) -> RamFile:
     header.preempt_model, header.park = Preempt[config.preempt.upper()], config.offline == "park"
     header.trace_all, header.checked = config.trace == "all", config.checked
     header.pace_permille = parse_pace(config.pace)
+    header.reclaim_cost_us = config.reclaim_cost
+    header.reclaim_rotate = round((1 - config.reclaim_success) * 1_000_000)
     write_plan(machine, planned(config.fault, config.cpus), config.seed)
     with memoryview(image.mapping) as view:
         workload.write(machine, view, config.seed)

@@ -27,6 +27,8 @@ class LaunchConfig:
     no_migration: bool = False
     busy_cpus: int | None = None
     window: int | None = None
+    reclaim_cost: int = 0
+    reclaim_success: float = 1.0
     pace: str = "max"
     trace: str = "ring"
     run_dir: str | None = None
@@ -43,7 +45,7 @@ class LaunchConfig:
         words = ["cpuemu launch", f"--cpus {self.cpus}", f"--workload {self.workload}", f"--seed {self.seed}"]
         default = LaunchConfig()
         for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "busy_cpus",
-                     "window", "pace", "trace"):
+                     "window", "reclaim_cost", "reclaim_success", "pace", "trace"):
             value = getattr(self, name)
             if value is not None and value != getattr(default, name):
                 words.append(f"--{name.replace('_', '-')} {value}")

@@ -73,6 +73,8 @@ def refused(cwd: Path, *arguments: str) -> str:
     (("--seconds", "-3"), ("--seconds -3",)),
     (("--seed", "-1"), ("--seed -1",)),
     (("--tasks", "0", "--workload", "storm"), ("--tasks 0",)),
+    (("--reclaim-success", "1.5"), ("--reclaim-success 1.5", "from 0 to 1")),
+    (("--reclaim-cost", "-1"), ("--reclaim-cost -1", "microseconds")),
     (("--pace", "fast"), ("--pace fast", "2x")),
     (("--pace", "0x"), ("--pace 0x", "2x")),
     (("--window", "0"), ("--window 0",)),
