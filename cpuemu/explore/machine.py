@@ -21,6 +21,7 @@ from cpuemu.arch.baton import Actor, ActorState, Baton
 from cpuemu.arch.controlled import Clock, ControlledGate
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.arch.gate import Kind
+from cpuemu.arch.lending import run
 from cpuemu.arch.ram import create_ram, create_rings, open_ram, open_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
@@ -33,7 +34,7 @@ from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
 from cpuemu.kernel.page_audit import audit
 from cpuemu.kernel.smpboot import smp_prepare_cpus
-from cpuemu.layout import Cpu, CpuState, MachineState, Preempt, Vector
+from cpuemu.layout import Cpu, CpuState, MachineState, Preempt, ProcessState, Vector, nr_processes
 from cpuemu.profiles import profile_named
 from cpuemu.workloads.base import Request
 from cpuemu.workloads.load import load
@@ -88,16 +89,20 @@ class _World:
         stage = mmap.mmap(-1, Clock.SIZE + cpus * Actor.SIZE)
         ram = Ram(stage)
         self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, image.ram)
-        self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(cpus + 1)]
+        self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+                      for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
         place = str(directory)
-        boot = self.entry.Boot(0, 1, place, place, self.bells, self.lifeline[0], scenario.profile, None,
+        boot = self.entry.Boot(0, 1, 0, place, place, self.bells, self.lifeline[0], scenario.profile, None,
                                workload.python_path)
         self.pids = []
         for cpu in range(cpus):
-            words = self.machine.cpus[cpu]
+            words, process = self.machine.cpus[cpu], self.machine.processes[cpu]
             words.generation, words.state = 1, CpuState.STARTING
-            self.pids.append(start(f"cpuemu cpu {cpu} gen 1", _cpu, self, replace(boot, cpu=cpu), os.getpid()))
+            process.generation, process.state = 1, ProcessState.RUNNING
+            words.process = words.runner = process.cpu = cpu
+            mine = replace(boot, cpu=cpu, process=cpu)
+            self.pids.append(start(f"cpuemu cpu {cpu} gen 1", _cpu, self, mine, os.getpid()))
         # From here on there may be a ZeroMQ thread in this process: nobody is forked from it any more.
         self.apic = Apic(image.ram, self.machine, cpus, 1, str(directory))
 
@@ -115,9 +120,6 @@ class _World:
 
     def start_process(self, cpu: int) -> None:
         raise AssertionError("every process is there from the start")
-
-    def wake_process(self, cpu: int) -> None:
-        raise AssertionError("nothing is parked here")
 
     def platform_interrupt(self, cpu: int) -> None:
         self.apic.send(cpu, Vector.PLATFORM)
@@ -235,5 +237,5 @@ def _cpu(world: _World, boot: object, parent: int) -> None:
     cpu.core.control()
     with contextlib.suppress(PowerOff):
         (boots.boot_processor if cpu_number == 0 else boots.secondary_processor)(cpu)
-        cpu.run()
+        run(cpu)
     baton.leave(cpu_number)
