@@ -25,8 +25,8 @@ from cpuemu.coordinator.launcher import Progress
 from cpuemu.core import now
 from cpuemu.layout import Machine, MachineState
 
-PERIOD_NS = 240_000_000
-"""Between two pictures: calm for the eye, and cheap."""
+PERIOD_NS = 300_000_000
+"""Between two pictures, at least: of the launcher's five looks a second every other one.  Numbers can be read."""
 SHARE = 40
 """Many CPUs take long to draw: a fortieth of a core is enough for a display."""
 FINISH_S = 1.0
