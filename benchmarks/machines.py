@@ -80,8 +80,8 @@ def inside(cpus: int, look: Callable[[Image], None] = lambda image: None, **roun
     with tempfile.NamedTemporaryFile("w+", suffix=".json") as file:
         json.dump(rounds, file)
         file.flush()
-        with launched("--cpus", str(cpus), "--workload", "pressure", "--tasks", "1", "--hotplug", "none",
-                      "--policy", f"{INSIDE}:Inside", environment={RESULTS: file.name}) as machine:
+        with launched("--cpus", str(cpus), "--workload", "pressure", "--tasks", "1", "--busy-cpus", "1",
+                      "--hotplug", "none", "--policy", f"{INSIDE}:Inside", environment={RESULTS: file.name}) as machine:
             machine.end()
             look(open_image(machine.run_dir))
         figures: dict[str, list[int]] = json.loads(Path(file.name).read_text())

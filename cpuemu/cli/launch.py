@@ -66,7 +66,8 @@ def completes(*names: str) -> Callable[[click.Context, click.Parameter, str], li
         "over.  [5 for idle]")
 @option("--until-done", is_flag=True, default=None, help="Stop when all tasks have ended: the default; with --seconds, "
         "whichever comes first.")
-@option("--tasks", type=int, metavar="N", help="Tasks of a storm or of pressure, in all.  [2 a CPU; 4 a CPU]")
+@option("--tasks", type=int, metavar="N", help="Tasks of a storm in all, of pressure for each busy CPU.  "
+        "[2 a CPU; 4 a CPU]")
 @option("--reclaim-cost", type=int, metavar="MICROSECONDS", help="What scanning 32 pages of the page cache costs a "
         "CPU.  [0]")
 @option("--reclaim-success", type=float, metavar="SHARE", help="Of the pages scanned, how many reclaim gets; the "

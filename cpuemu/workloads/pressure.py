@@ -15,6 +15,7 @@ from cpuemu.workloads.base import InputError, Request, TaskPlan, Workload
 from cpuemu.workloads.storm import moving
 
 TASKS_A_CPU = 4
+MAX_TASKS = 4096
 OPERATIONS = 10_000
 BLOCKS = 200
 """Blocks that a task holds on average, PAGES_A_BLOCK pages each (its orders are the storm's)."""
@@ -36,11 +37,21 @@ def pressure_workload(rest: str, request: Request) -> Workload:
         if not rest.isdigit():
             raise InputError(f"--workload pressure:{rest}: expected a number of operations a task, as in pressure:4000")
         operations = int(rest)
-    count = request.tasks if request.tasks is not None else TASKS_A_CPU * request.cpus
+    count = _tasks(request)
+    if count > MAX_TASKS:
+        raise InputError(f"--tasks {request.tasks}: on each CPU, these are {count} tasks; a machine has at most "
+                         f"{MAX_TASKS}")
     tasks = [TaskPlan(f"pressure/{number}", Program.STORM, number % request.cpus, operations,
                       user=(*USER, *moving(request, MOVES, operations)))
              for number in range(count)]
     return Workload("pressure", tasks, slots=1024, working_set=int(count * BLOCKS * PAGES_A_BLOCK))
+
+
+def _tasks(request: Request) -> int:
+    """So many for each CPU that is to be busy; where nothing is said, as many for a machine whose CPUs all are."""
+    if request.tasks is None:
+        return TASKS_A_CPU * request.cpus
+    return request.tasks * (request.busy_cpus or request.cpus)
 
 
 def squeeze(zones: Sequence[ZoneSpec], working_set: int) -> list[ZoneSpec]:

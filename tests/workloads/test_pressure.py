@@ -25,11 +25,19 @@ def test_free_pages_and_cache_are_just_short_of_what_the_tasks_want() -> None:
     assert all(zone.free is not None and zone.wmark[2] < zone.free + zone.nr_file < zone.managed for zone in zones)
 
 
+@pytest.mark.parametrize(("request_", "tasks"), [
+    (Request(8), 32), (Request(8, tasks=2), 16), (Request(8, tasks=3, busy_cpus=2), 6), (Request(8, busy_cpus=2), 32)])
+def test_so_many_tasks_a_cpu(request_: Request, tasks: int) -> None:
+    assert len(load("pressure", request_).tasks) == tasks
+
+
 def test_a_machine_too_small_is_refused() -> None:
     with pytest.raises(InputError, match="more --memory, or fewer --tasks"):
         squeeze(zones_for(16 << 20, 8), load("pressure", Request(8)).working_set)
     with pytest.raises(InputError, match="expected a number of operations"):
         load("pressure:x", Request(8))
+    with pytest.raises(InputError, match="these are 8000 tasks; a machine has at most 4096"):
+        load("pressure", Request(8, tasks=1000))
 
 
 def test_reclaim_has_work(launch: Callable[..., Launched]) -> None:
