@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,9 +119,16 @@ def test_offline_park_keeps_the_process(launch: Callable[..., Launched]) -> None
     assert seen == pids
 
 
+def cpu_2(run: Launched) -> tuple[int, int] | None:
+    """Its process and generation; none while it is offline."""
+    found = [(pid, int(title.rpartition(" ")[2])) for pid, title in run.tree()
+             if re.fullmatch(r"cpuemu cpu 2 gen \d+", title)]
+    return max(found, key=lambda each: each[1]) if found else None
+
+
 def test_offline_exit_gives_a_new_process(launch: Callable[..., Launched]) -> None:
     run = launch("--cpus", "3", "--workload", "idle", "--seconds", "30", "--hotplug", "2").running()
-    old = run.pid("cpu 2")
-    wait_for(lambda: any(title == "cpuemu cpu 2 gen 2" for _, title in run.tree()), 20, "a second generation")
+    old, generation = wait_for(lambda: cpu_2(run), 20, "a process of cpu 2")
+    wait_for(lambda: (there := cpu_2(run)) and there[1] > generation, 20, "a later generation")
     assert old not in cpu_pids(run)
     stop(run)

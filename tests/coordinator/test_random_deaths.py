@@ -64,8 +64,10 @@ def _die(launch: Callable[..., Launched], sockets: Path, chance: random.Random, 
                  "--offline", chance.choice(["exit", "park"]),
                  "--preempt", chance.choice(["none", "voluntary", "full"]))
     wait_for(lambda: [pid for pid, title in run.tree() if title.startswith("cpuemu cpu")], 20, "a CPU")
-    time.sleep(chance.uniform(0, 0.4))
+    time.sleep(chance.uniform(0, 0.15 if short else 0.4))
     death = _choose(run, chance, stops)
+    if death is None:
+        return  # the short run is over
     print(death.what)
     killed = time.monotonic()
     if not _kill(run, death.victim):
@@ -93,8 +95,10 @@ def _kill(run: Launched, victim: int) -> bool:
     return True
 
 
-def _choose(run: Launched, chance: random.Random, stops: float) -> Death:
+def _choose(run: Launched, chance: random.Random, stops: float) -> Death | None:
     everybody = {pid: role for pid, role in _roles(run).items() if not is_zombie(pid)}
+    if not everybody:
+        return None
     victim = chance.choice(sorted(everybody))
     others = sorted(set(everybody) - {victim, run.process.pid})
     stopped = chance.choice(others) if others and chance.random() < stops else 0

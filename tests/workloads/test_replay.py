@@ -101,7 +101,7 @@ def test_recording_without_page_events(tmp_path: Path) -> None:
     ("replay:none.replay", "none.replay: cannot be read .No such file"),
     ("storm:many", "expected a number of operations"),
     ("idle:5", "takes nothing after its name"),
-    ("strom", "unknown workload 'strom'; known are replay, storm, pressure, idle, FILE.py:CLASS"),
+    ("strom", "unknown workload 'strom'; known are replay, storm, pressure, idle, replay:FILE, FILE.py:CLASS"),
     ("", "unknown workload ''"),
 ])
 def test_names_that_are_wrong(spec: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
