@@ -21,9 +21,10 @@ Examples:
 
 \b
 Exit codes:
-  0  no schedule failed
-  1  one did: each kind of failure is in a file of its own, for cpuemu replay
-  2  wrong usage or input
+  0    no schedule failed
+  1    one did: each kind of failure is in a file of its own, for cpuemu replay
+  2    wrong usage or input
+  130  interrupted: what was found until then is told and kept
 """
 REPLAY_EXAMPLES = """
 \b
@@ -37,6 +38,7 @@ Exit codes:
   1  one was not
   2  not a schedule file, or one of other kernel code
 """
+INTERRUPTED = 130
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -93,7 +95,7 @@ def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: 
         _print_json(scenario.name, report, files)
     else:
         _print(report)
-    click.get_current_context().exit(1 if report.failures else 0)
+    click.get_current_context().exit(INTERRUPTED if report.interrupted else 1 if report.failures else 0)
 
 
 class _Progress:

@@ -82,6 +82,7 @@ class Report:
     traces: set[str] = field(default_factory=set)
     steps: int = 0
     """The most steps that a schedule took."""
+    interrupted: bool = False
 
     @property
     def schedules(self) -> int:
@@ -124,22 +125,30 @@ def explore(scenario: Scenario, strategies: Sequence[str], schedules: int, seed:
     steps = ceil(MARGIN * report.steps)
     plan = [(strategies[number % len(strategies)], seeds.getrandbits(63)) for number in range(schedules)]
     worlds = run_worlds(scenario, ((strategy_named(name, steps, profile), drawn) for name, drawn in plan), jobs)
-    for (name, drawn), result in zip(plan, worlds, strict=True):
-        tally = report.tallies[name]
-        tally.schedules += 1
-        report.steps = max(report.steps, result.steps)
-        report.traces.add(result.trace)
-        if result.bad:
-            tally.failures += 1
-            tally.first = tally.first or tally.schedules
-            report.signatures[result.signature] += 1
-            if report.signatures[result.signature] == 1:
+    try:
+        for (name, drawn), result in zip(plan, worlds, strict=True):
+            _count(report, name, result)
+            if result.bad and report.signatures[result.signature] == 1:
                 failed(name, drawn, result)
-        tell(report)
-        if result.bad and until_failure:
-            worlds.close()
-            break
+            tell(report)
+            if result.bad and until_failure:
+                break
+    except KeyboardInterrupt:  # what was found until now is worth telling
+        report.interrupted = True
+    finally:
+        worlds.close()
     return report
+
+
+def _count(report: Report, name: str, result: Result) -> None:
+    tally = report.tallies[name]
+    tally.schedules += 1
+    report.steps = max(report.steps, result.steps)
+    report.traces.add(result.trace)
+    if result.bad:
+        tally.failures += 1
+        tally.first = tally.first or tally.schedules
+        report.signatures[result.signature] += 1
 
 
 def _profile(results: Sequence[Result], report: Report) -> Profile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_the_release_that_has_the_fix_is_silent(tmp_path: Path) -> None:
 def test_the_same_seed_explores_the_same(tmp_path: Path) -> None:
     options = ("--strategy", "pos", "--strategy", "pct:3", "--schedules", "4", "--seed", "7")
     assert explored(tmp_path, *options, "--jobs", "1") == explored(tmp_path, *options, "--jobs", "3")
+
+
+def test_ctrl_c_tells_what_was_found(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "cpuemu", "explore", CALLERS, "--schedules", "100000"], text=True,
+                               cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)})
+    assert process.stderr is not None
+    assert " of 100000 schedules, " in next(line for line in process.stderr if "schedules" in line)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out.splitlines()[0].startswith("strategy ") and out.splitlines()[-1].startswith("verdict: ")
+    assert not list(tmp_path.glob("cpuemu-explore-*"))
 
 
 def changed(failure: dict[str, Any], **changes: Any) -> str:
