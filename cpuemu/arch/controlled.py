@@ -7,7 +7,8 @@ Not modelled:  the host: nothing here depends on how long anything takes.
 
 Arrival is a fact, delivery is a decision: a pending interrupt is an actor of its own, which can move while its CPU is
 at a point with interrupts on.  Chosen, it makes the CPU take that ticket, whose frame is waited for, however long it
-travels; then the CPU is at the same point again.  A CPU that goes on takes none.  Time is virtual.
+travels; then the CPU is at the same point again.  A CPU that goes on takes none.  Time is virtual; a timer that is due
+is taken when its CPU goes on.
 """
 
 from __future__ import annotations
@@ -48,9 +49,15 @@ class ControlledGate:
 
     def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
         self._step(cpu, site, word, kind)
-        if cpu.me.need_resched and not cpu.me.irqs_off:
-            cpu.traps.preempt(cpu)
-            cpu.core.declare(site, word)
+        # Whoever was preempted here comes back to the same point: its access is chosen then, not now.
+        while cpu.me.need_resched and not cpu.me.irqs_off and self._preempted(cpu):
+            self._step(cpu, site, word, kind)
+
+    def _preempted(self, cpu: Cpu) -> bool:
+        """Give the CPU away if the preemption model does so here; whether anything happened."""
+        before = cpu.me.heart
+        cpu.traps.preempt(cpu)
+        return cpu.me.heart != before
 
     def _step(self, cpu: Cpu, site: int, word: Address, kind: Kind, terms: Sequence[Term] = (),
               deadline_ns: int = 0) -> None:
@@ -61,9 +68,12 @@ class ControlledGate:
             ticket = self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)
             if cpu.off():
                 raise PowerOff
-            if not ticket:
+            if ticket:
+                self._deliver(cpu, ticket)
+            elif opens and cpu.timer_due():
+                cpu.traps.timer(cpu)
+            else:
                 return
-            self._deliver(cpu, ticket)
             if cpu.me.need_resched:
                 cpu.traps.preempt(cpu)
 
@@ -89,8 +99,6 @@ class ControlledGate:
         if not cpu.me.need_resched:
             terms = _with_the_end(cpu, [Term(need_resched, Op.NE, 0)])
             self._step(cpu, P_IDLE, need_resched, Kind.READ, terms, cpu.me.timer_ns)
-        if cpu.me.timer_ns and cpu.me.timer_ns <= self.now(cpu):
-            cpu.traps.timer(cpu)
 
     def lock(self, cpu: Cpu, lock: int, site: int) -> bool:
         if cpu.core.spin_trylock(lock, site):

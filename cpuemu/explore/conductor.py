@@ -8,12 +8,11 @@ import os
 from collections.abc import Sequence
 from random import Random
 
-from cpuemu.arch.baton import Actor, ActorState, Baton
-from cpuemu.arch.gate import Kind
+from cpuemu.arch.baton import ActorState, Baton
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import die_with, kill, start
 from cpuemu.core import Ram
-from cpuemu.explore.schedule import Schedule
+from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.stage import Board, Failure, Over, Program, Stage, size_of
 from cpuemu.explore.strategies.base import Event, Strategy
 
@@ -58,25 +57,16 @@ class Conductor:
     def _run(self, strategy: Strategy) -> Schedule:
         schedule = Schedule()
         while not self.board.failed:
-            enabled = [_event(actor) for actor in self.baton.ready()]
+            enabled = [event_of(actor) for actor in self.baton.ready()]
             schedule.pending.append(self._pending())
-            if not enabled:
+            if not enabled or schedule.too_long(STEP_LIMIT):
                 break
-            if len(schedule.events) == STEP_LIMIT:
-                schedule.verdict, schedule.message = "limit", f"not over after {STEP_LIMIT} steps"
-                break
-            event = enabled[0]
-            if len(enabled) > 1:
-                event = strategy.choose(enabled)
-                schedule.choices.append(event.actor)
-            self._let(event.actor)
-            strategy.executed(event, enabled)
-            schedule.events.append(event)
+            schedule.step(enabled, strategy, self._let)
         self._judge(schedule)
         return schedule
 
     def _pending(self) -> tuple[Event, ...]:
-        return tuple(_event(actor) for actor in self.baton.actors if actor.state == ActorState.POINT)
+        return tuple(event_of(actor) for actor in self.baton.actors if actor.state == ActorState.POINT)
 
     def _reset(self) -> None:
         for number in range(len(self.board.words)):
@@ -106,11 +96,6 @@ class Conductor:
         for actor in self.baton.actors:
             if actor.state == ActorState.POINT:
                 self._let(actor.index)
-
-
-def _event(actor: Actor) -> Event:
-    lock = actor.kind == Kind.LOCK
-    return Event(actor.index, actor.word, actor.kind == Kind.WRITE or lock, actor.site, lock, bool(actor.nterms))
 
 
 def _actor(program: Program, baton: Baton, ram: Ram, actor: int, parent: int) -> None:

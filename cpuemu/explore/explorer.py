@@ -22,7 +22,7 @@ from typing import Any
 
 import msgpack
 
-from cpuemu.coordinator.processes import exit_status, kill, start
+from cpuemu.coordinator.processes import die_with, exit_status, kill, start
 from cpuemu.errors import UserError
 from cpuemu.explore.machine import Scenario, run_schedule
 from cpuemu.explore.schedule import Schedule
@@ -196,7 +196,7 @@ class World:
         self.directory = tempfile.TemporaryDirectory(prefix="cpuemu-explore-")
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, Path(self.directory.name), theirs,
-                         self.channel)
+                         self.channel, os.getpid())
         theirs.close()
         self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
@@ -243,7 +243,8 @@ class World:
 
 
 def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, directory: Path, channel: socket.socket,
-           other: socket.socket) -> None:
+           other: socket.socket, parent: int) -> None:
+    die_with(parent)
     other.close()
     os.sched_setaffinity(0, {core})
     try:

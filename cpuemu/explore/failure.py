@@ -1,7 +1,8 @@
 """A failure is a file: scenario, strategy and seed, every decision, and what they lead to.
 
 Decisions are actors: the CPUs from 0, then each CPU's vectors in turn.  ``placement`` names the kernel code that they
-are decisions of: where its points are and what they declare.  A file of another placement is refused, not tried.
+are decisions of, where its points are and what they declare; ``program`` the file that the tasks run.  A file of
+another placement or program is refused, not tried.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Failure:
     trace: str
     choices: list[int]
     placement: str
+    program: str
     format: int = FORMAT
 
     def replayed(self) -> Result:
@@ -50,7 +52,18 @@ def placement() -> str:
 
 def failure_of(scenario: Scenario, strategy: str, seed: int, result: Result) -> Failure:
     return Failure(scenario, strategy, seed, result.verdict, result.message, result.steps, result.trace, result.choices,
-                   placement())
+                   placement(), program(scenario))
+
+
+def program(scenario: Scenario) -> str:
+    """Of the user's file, empty for a workload of our own.  Raises UserError."""
+    file, colon, _ = scenario.workload.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return ""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); a schedule needs its program") from None
 
 
 def save(failure: Failure, path: Path) -> None:
@@ -76,4 +89,7 @@ def read(path: Path) -> Failure:
     if failure.placement != placement():
         raise UserError(f"{path}: made by another version of the kernel code (points {failure.placement}, here "
                         f"{placement()}): its decisions mean something else here; explore again")
+    if failure.program != program(failure.scenario):
+        raise UserError(f"{path}: {failure.scenario.workload.rpartition(':')[0]} has changed since: the decisions are "
+                        "those of another program; explore again")
     return failure

@@ -15,21 +15,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.baton import Actor, ActorState, Baton
 from cpuemu.arch.controlled import Clock, ControlledGate
 from cpuemu.arch.cpu import PowerOff
-from cpuemu.arch.gate import Kind
 from cpuemu.arch.lending import run
 from cpuemu.arch.ram import create_ram, create_rings, open_ram, open_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.processes import die_with, kill, start
 from cpuemu.core import Core, Ram
-from cpuemu.explore.schedule import Schedule
+from cpuemu.errors import UserError
+from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.strategies.base import Event, Strategy
-from cpuemu.kernel.hung_task import explain
+from cpuemu.kernel.hung_task import edges, explain, find_cycle
 from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
 from cpuemu.kernel.page_audit import audit
@@ -42,6 +43,8 @@ from cpuemu.workloads.load import load
 STEP_NS = 1000
 STEP_LIMIT = 50_000
 RINGS = (1024, 4096)
+HUNG_NS = 30_000_000_000
+"""Virtual time in which no task ends and nobody moves but for timers: as long as the watchdog waits for a task."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,12 @@ class _World:
     def __init__(self, scenario: Scenario, directory: Path) -> None:
         cpus = scenario.cpus
         self.scenario, self.count = scenario, cpus
+        self.done, self.done_ns = 0, 0
         self.entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
         workload = load(scenario.workload, Request(cpus, scenario.tasks, scenario.operations))
+        if workload.streams or not workload.tasks:
+            raise UserError(f"{scenario.workload}: nothing to explore; give tasks that end, FILE.py:CLASS, as launch takes "
+                            "it (a recording has an order of its own)")
         zones = zones_for(scenario.memory, cpus)
         image = create_ram(directory, workload.dimensions(cpus, zones))
         create_rings(directory, cpus, RINGS)
@@ -139,22 +146,20 @@ class _World:
         header = self.machine.header
         while header.tasks_done < header.nr_workload and not header.nr_findings:
             enabled = self._enabled()
-            if not enabled and not self._advance_time():
+            if enabled:
+                if schedule.too_long(STEP_LIMIT):
+                    return schedule
+                schedule.step(enabled, strategy, self._let)
+            elif self._stuck() or not self._advance_time():
                 break
-            if not enabled:
-                continue
-            if len(schedule.events) == STEP_LIMIT:
-                schedule.verdict, schedule.message = "limit", f"not over after {STEP_LIMIT} steps"
-                return schedule
-            event = enabled[0]
-            if len(enabled) > 1:
-                event = strategy.choose(enabled)
-                schedule.choices.append(event.actor)
-            self._let(event.actor)
-            strategy.executed(event, enabled)
-            schedule.events.append(event)
         self._judge(schedule)
         return schedule
+
+    def _stuck(self) -> bool:
+        """Nobody can move, and time will not change that: a cycle of waits, or nothing but timers for too long."""
+        if self.machine.header.tasks_done != self.done:
+            self.done, self.done_ns = self.machine.header.tasks_done, self.clock.now_ns
+        return bool(find_cycle(edges(self.machine))) or self.clock.now_ns - self.done_ns > HUNG_NS
 
     def _boot(self) -> None:
         for cpu in range(self.count):
@@ -167,6 +172,7 @@ class _World:
             assert not operation.result, f"cpu {cpu} did not come up: {operation.result}"
         header = self.machine.header
         header.state, header.go = MachineState.RUNNING, 1
+        self.done_ns = self.clock.now_ns
         for cpu in range(self.count):
             self.platform_interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
         self._in_turn(lambda: not any(cpu.pending[Vector.PLATFORM] for cpu in self.machine.cpus))
@@ -185,8 +191,7 @@ class _World:
 
     def _enabled(self) -> list[Event]:
         """CPUs that can go on, then deliveries: CPU after CPU, vector after vector."""
-        ready = [Event(each.index, each.word, each.kind in (Kind.WRITE, Kind.LOCK), each.site, each.kind == Kind.LOCK,
-                       bool(each.nterms)) for each in self.baton.ready(self.clock.now_ns)]
+        ready = [event_of(each) for each in self.baton.ready(self.clock.now_ns)]
         for actor in self.baton.actors:
             if actor.state != ActorState.POINT or not actor.opens:
                 continue
@@ -226,16 +231,16 @@ class _World:
                 schedule.verdict, schedule.message = "failed", f"page-conservation: {lost[0]}"
 
 
-def _cpu(world: _World, boot: object, parent: int) -> None:
-    """A CPU's process, from the baton's first touch to the end of the machine."""
+def _cpu(world: _World, boot: Any, parent: int) -> None:
+    """A CPU's process, from the baton's first touch to the end of the machine.  ``boot``: as workers.entry has it."""
     die_with(parent)
-    baton, cpu_number = world.baton, boot.cpu  # type: ignore[attr-defined]
     boots = importlib.import_module("workers.boot")
-    baton.wait(cpu_number)
-    directory = Path(boot.run_dir)  # type: ignore[attr-defined]
-    cpu = world.entry.plug_in(boot, open_ram(directory), open_rings(directory), ControlledGate(baton, world.clock))
+    world.baton.wait(boot.cpu)
+    directory = Path(boot.run_dir)
+    gate = ControlledGate(world.baton, world.clock)
+    cpu = world.entry.plug_in(boot, open_ram(directory), open_rings(directory), gate)
     cpu.core.control()
     with contextlib.suppress(PowerOff):
-        (boots.boot_processor if cpu_number == 0 else boots.secondary_processor)(cpu)
+        (boots.secondary_processor if boot.cpu else boots.boot_processor)(cpu)
         run(cpu)
-    baton.leave(cpu_number)
+    world.baton.leave(boot.cpu)

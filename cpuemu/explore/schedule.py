@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cpuemu.explore.strategies.base import Event
+from cpuemu.arch.baton import Actor
+from cpuemu.arch.gate import Kind
+from cpuemu.explore.strategies.base import Event, Strategy
 
 
 @dataclass
@@ -24,3 +27,26 @@ class Schedule:
     @property
     def bad(self) -> bool:
         return self.verdict != "ok"
+
+    def step(self, enabled: Sequence[Event], strategy: Strategy, let: Callable[[int], None]) -> None:
+        """One of ``enabled`` moves.  Where there is only one, nothing is decided, and nothing drawn."""
+        event = enabled[0]
+        if len(enabled) > 1:
+            event = strategy.choose(enabled)
+            self.choices.append(event.actor)
+        let(event.actor)
+        strategy.executed(event, enabled)
+        self.events.append(event)
+
+    def too_long(self, limit: int) -> bool:
+        """Whether it must end here; then its verdict says so."""
+        if len(self.events) < limit:
+            return False
+        self.verdict, self.message = "limit", f"not over after {limit} steps"
+        return True
+
+
+def event_of(actor: Actor) -> Event:
+    """What an actor at its point does next."""
+    lock = actor.kind == Kind.LOCK
+    return Event(actor.index, actor.word, actor.kind == Kind.WRITE or lock, actor.site, lock, bool(actor.nterms))

@@ -78,17 +78,38 @@ def test_ctrl_c_tells_what_was_found(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("cpuemu-explore-*"))
 
 
+NO_ACKNOWLEDGEMENT = """
+import sys
+from cpuemu.cli.main import main
+from cpuemu.kernel import smp
+smp.csd_unlock = lambda cpu, flags: None
+main(sys.argv[1:])
+"""
+
+
+def test_a_hang_is_known_at_once(tmp_path: Path) -> None:
+    """A kernel that acknowledges nothing: thirty seconds of virtual time take no real ones."""
+    run = subprocess.run([sys.executable, "-c", NO_ACKNOWLEDGEMENT, "explore", CALLERS, "--strategy", "random",
+                          "--schedules", "1", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=100,
+                         check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    said = json.loads(run.stdout)
+    assert (run.returncode, said["failures"]) == (1, 1), run.stderr
+    assert next(iter(said["signatures"])).startswith("deadlock: "), said
+    assert "csd_lock_wait" in run.stderr
+
+
 def changed(failure: dict[str, Any], **changes: Any) -> str:
     return json.dumps({**failure, **changes})
 
 
 @pytest.mark.parametrize(("content", "sentence"), [
     (lambda failure: changed(failure, placement="0" * 12), "made by another version of the kernel code"),
+    (lambda failure: changed(failure, program="0" * 12), "callers.py has changed since"),
     (lambda failure: changed(failure, format=0), "a schedule of format 0, this cpuemu reads format 1"),
     (lambda failure: changed(failure)[:200], "not a whole schedule file"),
     (lambda failure: changed(failure, choices=[9999]), "decision 0: actor 9999 is to move, and those who can are: "),
     (lambda failure: changed(failure, choices=failure["choices"][:3]), "decision 3: the schedule is over"),
-], ids=["placement", "format", "cut", "actor", "short"])
+], ids=["placement", "program", "format", "cut", "actor", "short"])
 def test_a_file_that_does_not_fit(found: Path, tmp_path: Path, content: Any, sentence: str) -> None:
     file = tmp_path / "file.json"
     file.write_text(content(json.loads(found.read_text())))
@@ -99,6 +120,8 @@ def test_a_file_that_does_not_fit(found: Path, tmp_path: Path, content: Any, sen
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (("nobody",), "unknown workload 'nobody'"),
+    (("replay",), "replay: nothing to explore"),
+    (("idle",), "idle: nothing to explore"),
     ((CALLERS, "--strategy", "luck"), "--strategy luck: unknown; known are random, pct:DEPTH"),
     ((CALLERS, "--strategy", "pct"), "--strategy pct: unknown"),
     ((CALLERS, "--profile", "v9"), "--profile v9: unknown"),
