@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cpuemu.arch.ram import RamFile
 from cpuemu.coordinator.coordinator import Orders, coordinator
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug_plan import Event
+from cpuemu.coordinator.interrupts import interrupts
 from cpuemu.coordinator.last_seen import machine_last_seen, process_last_seen
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
@@ -65,7 +65,7 @@ def run(run_dir: Path, image: RamFile, orders: Callable[[str], Orders], events: 
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     started = time.monotonic()
     try:
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             pid = start("cpuemu coordinator", _coordinator, run_dir / STDERR, mine, orders(str(sockets)), events,
                         theirs, os.getpid())
             theirs.close()
@@ -89,29 +89,6 @@ def _coordinator(log: Path, mine: socket.socket, orders: Orders, events: Sequenc
         os.dup2(number, target)
     mine.close()
     coordinator(orders, events, theirs, launcher)
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[float]]:
-    """Times of Ctrl-C, SIGTERM, and the terminal's hang-up, instead of exceptions anywhere.
-
-    A hang-up comes from the terminal and from the shell: it asks once, however often it comes.
-    """
-    times: list[float] = []
-
-    def interrupted(number: int, _: object) -> None:
-        if number != signal.SIGHUP or not times:
-            times.append(time.monotonic())
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-        numbers.append(signal.SIGHUP)
-    previous = {each: signal.signal(each, interrupted) for each in numbers}
-    try:
-        yield times
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Watch:

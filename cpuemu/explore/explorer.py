@@ -12,6 +12,7 @@ import re
 import select
 import socket
 import tempfile
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from typing import Any
 
 import msgpack
 
+from cpuemu.coordinator.interrupts import interrupts
 from cpuemu.coordinator.processes import die_with, exit_status, kill, start
 from cpuemu.errors import UserError
 from cpuemu.explore.machine import Scenario, run_schedule
@@ -41,6 +43,11 @@ PROFILE_RUNS = 5
 MARGIN = 1.25
 """k is so many times the longest of these: PCT's guarantee needs one that is no smaller than a schedule's steps."""
 WORLD_LIMIT_S = 300.0
+LOOK_MS = 200
+
+
+class Interrupted(Exception):
+    """Somebody wants it to stop."""
 
 
 @dataclass
@@ -121,22 +128,21 @@ def explore(scenario: Scenario, strategies: Sequence[str], schedules: int, seed:
     report = Report({name: Tally() for name in strategies})
     seeds = Random(seed)
     walks = [(RandomWalk(), seeds.getrandbits(63)) for _ in range(PROFILE_RUNS)]
-    profile = _profile(list(run_worlds(scenario, walks, jobs)), report)
-    steps = ceil(MARGIN * report.steps)
-    plan = [(strategies[number % len(strategies)], seeds.getrandbits(63)) for number in range(schedules)]
-    worlds = run_worlds(scenario, ((strategy_named(name, steps, profile), drawn) for name, drawn in plan), jobs)
-    try:
-        for (name, drawn), result in zip(plan, worlds, strict=True):
+    with interrupts() as interrupted:
+        profile = _profile(list(run_worlds(scenario, walks, jobs, interrupted)), report)
+        steps = ceil(MARGIN * report.steps)
+        plan = [(strategies[number % len(strategies)], seeds.getrandbits(63)) for number in range(schedules)]
+        runs = ((strategy_named(name, steps, profile), drawn) for name, drawn in plan)
+        worlds = run_worlds(scenario, runs, jobs, interrupted)
+        for (name, drawn), result in zip(plan, worlds, strict=False):  # fewer when it is interrupted
             _count(report, name, result)
             if result.bad and report.signatures[result.signature] == 1:
                 failed(name, drawn, result)
             tell(report)
             if result.bad and until_failure:
                 break
-    except KeyboardInterrupt:  # what was found until now is worth telling
-        report.interrupted = True
-    finally:
         worlds.close()
+        report.interrupted = bool(interrupted)
     return report
 
 
@@ -164,17 +170,25 @@ def _profile(results: Sequence[Result], report: Report) -> Profile:
 # --- a world, in a process of its own ------------------------------------------------------------------------------
 
 
-def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int) -> Generator[Result]:
-    """The result of each (strategy, seed), in their order; worlds that were begun are ended whatever happens."""
+def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int,
+               interrupted: Sequence[float] = ()) -> Generator[Result]:
+    """The result of each (strategy, seed), in their order, until ``interrupted`` is no longer empty.
+
+    Worlds that were begun are ended whatever happens.
+    """
     cores = sorted(os.sched_getaffinity(0))
     begun: deque[World] = deque()
     try:
         for number, (strategy, seed) in enumerate(runs):
             if len(begun) == jobs:
-                yield begun.popleft().result()
+                yield begun[0].result(interrupted)
+                begun.popleft()
             begun.append(World(scenario, strategy, seed, cores[number % len(cores)]))
         while begun:
-            yield begun.popleft().result()
+            yield begun[0].result(interrupted)
+            begun.popleft()
+    except Interrupted:
+        pass
     finally:
         for world in begun:
             world.end()
@@ -201,10 +215,10 @@ class World:
         self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
 
-    def result(self) -> Result:
-        """Wait for it.  Raises UserError."""
+    def result(self, interrupted: Sequence[float] = ()) -> Result:
+        """Wait for it.  Raises UserError, and Interrupted as soon as that is no longer empty."""
         try:
-            said = self._all()
+            said = self._all(interrupted)
         finally:
             self.end()
         if not said:
@@ -214,11 +228,16 @@ class World:
             raise UserError(answer["error"])
         return Result(**{**answer, "counts": [tuple(each) for each in answer["counts"]]})
 
-    def _all(self) -> bytes:
+    def _all(self, interrupted: Sequence[float]) -> bytes:
         poller = select.poll()
         poller.register(self.channel, select.POLLIN)
         parts: list[bytes] = []
-        while poller.poll(int(WORLD_LIMIT_S * 1000)):
+        end = time.monotonic() + WORLD_LIMIT_S
+        while time.monotonic() < end:
+            if interrupted:
+                raise Interrupted
+            if not poller.poll(LOOK_MS):
+                continue
             part = self.channel.recv(1 << 16)
             if not part:
                 self._reap()
@@ -234,7 +253,7 @@ class World:
         os.close(self.pidfd)
 
     def end(self) -> None:
-        """Nothing of it is left."""
+        """Nothing of it is left.  May be called again."""
         if self.status is None:
             kill(self.pid)
             self._reap()

@@ -80,8 +80,8 @@ class _World:
         self.entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
         workload = load(scenario.workload, Request(cpus, scenario.tasks, scenario.operations))
         if workload.streams or not workload.tasks:
-            raise UserError(f"{scenario.workload}: nothing to explore; give tasks that end, FILE.py:CLASS, as launch takes "
-                            "it (a recording has an order of its own)")
+            raise UserError(f"{scenario.workload}: nothing to explore; give tasks that end, FILE.py:CLASS, as "
+                            "launch takes it (a recording has an order of its own)")
         zones = zones_for(scenario.memory, cpus)
         image = create_ram(directory, workload.dimensions(cpus, zones))
         create_rings(directory, cpus, RINGS)
