@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cpuemu.arch.checked import RULES, CheckedRam, UndeclaredAccess, checked_machine
+from cpuemu.arch.checked import CheckedRam, UndeclaredAccess, checked_machine
 from cpuemu.arch.ram import create_ram
+from cpuemu.arch.writers import RULES
 from cpuemu.layout import (
     REGIONS,
     CallFunctionData,
