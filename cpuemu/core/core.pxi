@@ -83,7 +83,7 @@ cdef class Core:
     # --- the gate's half
 
     def point(self, uint32_t site, uint64_t address):
-        """Declare what comes next; bits of what must be done first: 1 interrupts, 2 resched, 4 end, 8 timer, 16 spill."""
+        """Declare what comes next; bits of what must be done first: 1 interrupts, 2 preemption, 4 end, 8 timer, 16 spill."""
         self.c.me.heart += 1
         self.declare(site, address)
         return point_events(&self.c)

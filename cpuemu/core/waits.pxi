@@ -33,7 +33,7 @@ cdef inline bint timer_due(core_t *c) noexcept nogil:
 
 
 cdef inline int point_events(core_t *c) noexcept nogil:
-    # What is to be done at a point: 1 interrupts, 2 need_resched, 4 the machine ends, 8 a timer, 16 rings to be written out.
+    # What is to be done at a point: 1 interrupts, 2 preemption, 4 the machine ends, 8 a timer, 16 rings to be written out.
     cdef int events = 0
     if not c.me.irqs_off and not c.me.hardirq:
         if ((c.me.pending[0] | c.me.pending[1] | c.me.pending[2] | c.me.pending[3]) and interrupt_to_look_for(c)):
@@ -42,7 +42,7 @@ cdef inline int point_events(core_t *c) noexcept nogil:
             events |= 8
     if c.header.trace_all and c.traced and half_full(c):
         events |= 16
-    if c.me.need_resched:
+    if c.me.need_resched and c.header.preempt_model == PREEMPT_FULL:
         events |= 2
     if c.header.state >= MACHINESTATE_STOPPING:
         events |= 4
