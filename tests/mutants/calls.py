@@ -10,7 +10,7 @@ from cpuemu.kernel import oracles, page_alloc, smp, stop_machine
 from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, NOP
 from cpuemu.kernel.cpu_hotplug import FN_TAKE_CPU_DOWN
 from cpuemu.kernel.stop_machine import STOP_FUNCTIONS
-from cpuemu.layout import CallFunctionData, StopState, Vector
+from cpuemu.layout import LOCK_CALL_FUNCTION, CallFunctionData, StopState, Vector
 from cpuemu.policies.base import CALLS as FUNCTIONS
 from tests.mutants.declaration import CALLS, STORM, TIGHT, impatient, mutant, replace, wrap, wrap_method
 
@@ -107,7 +107,9 @@ def called_with_irqs_off() -> None:
 
 
 @mutant(oracles.SMP_CALL_IN_INTERRUPT, *CALLS, also=(
-    oracles.SMP_CALL_IRQS_OFF, oracles.CSD_WAIT_IRQS_OFF, oracles.DEADLOCK, oracles.CSD_LOCK_WAIT))
+    oracles.SMP_CALL_IRQS_OFF, oracles.CSD_WAIT_IRQS_OFF, oracles.DEADLOCK, oracles.CSD_LOCK_WAIT,
+    # The handler's call takes the csd of its CPU, which the interrupted task may just be using.
+    oracles.CSD_LOCKED_TWICE, oracles.CSD_UNLOCKED_TWICE, oracles.CSD_REUSED))
 def a_call_that_calls() -> None:
     """What an interrupt asks for asks another CPU for something."""
     impatient(csd=2.0)
@@ -130,9 +132,9 @@ def locked_twice() -> None:
         replace(smp, "csd_lock_wait", wait)
 
 
-@mutant(oracles.CSD_UNLOCKED_TWICE, *CALLS)
+@mutant(oracles.CSD_UNLOCKED_TWICE, *CALLS, also=(oracles.CSD_REUSED, oracles.CSD_LOCKED_TWICE, oracles.CSD_LOCK_WAIT))
 def unlocked_twice() -> None:
-    """csd_unlock is called twice."""
+    """csd_unlock is called twice; the second time it may be somebody else's lock."""
     @wrap(smp, "csd_unlock")
     def _(right: Any, cpu: Cpu, flags: int) -> None:
         right(cpu, flags)
@@ -193,7 +195,9 @@ def a_reference_too_few() -> None:
         right(cpu, data, element, bit)
         if last:  # what the receiver should have done
             data.refs = 0
+            smp.spin_lock(cpu, LOCK_CALL_FUNCTION, smp.P_HANDLER_LOCK)  # type: ignore[attr-defined]
             smp._list_del(cpu, data)
+            smp.spin_unlock(cpu, LOCK_CALL_FUNCTION)  # type: ignore[attr-defined]
             smp.csd_unlock(cpu, data.addr(CallFunctionData.flags))
 
 
