@@ -68,11 +68,12 @@ def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: 
     FILE.py:CLASS, as launch takes it.  Bringing the CPUs up is no part of the search.
     """
     from cpuemu.cli.options import parse_size
-    from cpuemu.explore.explorer import PORTFOLIO, Result, check_strategy
+    from cpuemu.explore.explorer import PORTFOLIO, check_strategy
     from cpuemu.explore.explorer import explore as run
     from cpuemu.explore.failure import failure_of
     from cpuemu.explore.failure import save as save_failure
     from cpuemu.explore.machine import Scenario
+    from cpuemu.explore.worlds import Result
     from cpuemu.profiles import profile_named
 
     names = strategies or PORTFOLIO

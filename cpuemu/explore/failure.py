@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cpuemu.errors import UserError
-from cpuemu.explore.explorer import Result, run_world
 from cpuemu.explore.machine import Scenario
 from cpuemu.explore.strategies.replay import Replay
+from cpuemu.explore.worlds import Result, run_world
 from cpuemu.layout import TAG
 from cpuemu.sites import NAMES
 

@@ -1,0 +1,169 @@
+"""Worlds: each schedule in a process of its own, and what it says of it.
+
+``run_worlds`` gives results in the order of the runs, however many run at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import select
+import socket
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from cpuemu.coordinator.processes import die_with, exit_status, kill, start
+from cpuemu.errors import UserError
+from cpuemu.explore.machine import Scenario, run_schedule
+from cpuemu.explore.schedule import Schedule
+from cpuemu.explore.strategies.base import Strategy
+from cpuemu.explore.strategies.replay import Diverged
+
+WORLD_LIMIT_S = 300.0
+LOOK_MS = 200
+
+
+class Interrupted(Exception):
+    """Somebody wants it to stop."""
+
+
+@dataclass
+class Result:
+    """What a world says of its schedule."""
+
+    verdict: str
+    message: str
+    choices: list[int]
+    steps: int
+    trace: str
+    counts: list[tuple[int, int, int]] = field(default_factory=list)
+    locks: list[int] = field(default_factory=list)
+
+    @property
+    def bad(self) -> bool:
+        return self.verdict != "ok"
+
+    @property
+    def signature(self) -> str:
+        """What stays the same when the same thing happens to others."""
+        return re.sub(r"\b\d+(\.\d+)?\b", "N", f"{self.verdict}: {self.message}")[:200]
+
+
+def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int,
+               interrupted: Sequence[float] = ()) -> Generator[Result]:
+    """The result of each (strategy, seed), in their order, until ``interrupted`` is no longer empty.
+
+    Worlds that were begun are ended whatever happens.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    begun: deque[World] = deque()
+    try:
+        for number, (strategy, seed) in enumerate(runs):
+            if len(begun) == jobs:
+                yield begun[0].result(interrupted)
+                begun.popleft()
+            begun.append(World(scenario, strategy, seed, cores[number % len(cores)]))
+        while begun:
+            yield begun[0].result(interrupted)
+            begun.popleft()
+    except Interrupted:
+        pass
+    finally:
+        for world in begun:
+            world.end()
+
+
+def run_world(scenario: Scenario, strategy: Strategy, seed: int) -> Result:
+    """One schedule.  Raises UserError."""
+    return next(run_worlds(scenario, [(strategy, seed)], 1))
+
+
+class World:
+    """One schedule in a process of its own, because ZeroMQ and a fork do not go together.
+
+    ``core``: where all its processes run; a hand-over within one core costs a quarter of one between two.
+    """
+
+    def __init__(self, scenario: Scenario, strategy: Strategy, seed: int, core: int) -> None:
+        # Ours, not the world's: whoever kills the world leaves nothing behind.
+        self.directory = tempfile.TemporaryDirectory(prefix="cpuemu-explore-")
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, Path(self.directory.name), theirs,
+                         self.channel, os.getpid())
+        theirs.close()
+        self.pidfd = os.pidfd_open(self.pid)
+        self.status: int | None = None
+
+    def result(self, interrupted: Sequence[float] = ()) -> Result:
+        """Wait for it.  Raises UserError, and Interrupted as soon as that is no longer empty."""
+        try:
+            said = self._all(interrupted)
+        finally:
+            self.end()
+        if not said:
+            raise RuntimeError("the world of a schedule ended without an answer: what it said is above")
+        answer: dict[str, Any] = msgpack.unpackb(said)
+        if "error" in answer:
+            raise UserError(answer["error"])
+        return Result(**{**answer, "counts": [tuple(each) for each in answer["counts"]]})
+
+    def _all(self, interrupted: Sequence[float]) -> bytes:
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        parts: list[bytes] = []
+        end = time.monotonic() + WORLD_LIMIT_S
+        while time.monotonic() < end:
+            if interrupted:
+                raise Interrupted
+            if not poller.poll(LOOK_MS):
+                continue
+            part = self.channel.recv(1 << 16)
+            if not part:
+                self._reap()
+                return b"".join(parts)
+            parts.append(part)
+        raise RuntimeError(f"the world of a schedule does not answer within {WORLD_LIMIT_S:.0f} s")
+
+    def _reap(self) -> None:
+        try:
+            self.status = exit_status(self.pidfd)
+        except ChildProcessError:  # multiprocess reaps those that have ended when it starts another one
+            self.status = 0
+        os.close(self.pidfd)
+
+    def end(self) -> None:
+        """Nothing of it is left.  May be called again."""
+        if self.status is None:
+            kill(self.pid)
+            self._reap()
+        self.channel.close()
+        self.directory.cleanup()
+
+
+def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, directory: Path, channel: socket.socket,
+           other: socket.socket, parent: int) -> None:
+    die_with(parent)
+    other.close()
+    os.sched_setaffinity(0, {core})
+    try:
+        answer = asdict(result_of(run_schedule(scenario, strategy, seed, directory)))
+    except (UserError, Diverged) as error:
+        answer = {"error": str(error)}
+    channel.sendall(msgpack.packb(answer))
+    channel.close()
+
+
+def result_of(schedule: Schedule) -> Result:
+    counts = Counter((event.actor, event.word) for event in schedule.events)
+    steps = msgpack.packb([(event.actor, event.word, event.write, event.site) for event in schedule.events])
+    return Result(schedule.verdict, schedule.message, schedule.choices, len(schedule.events),
+                  hashlib.sha256(steps).hexdigest()[:16], [(*key, count) for key, count in counts.items()],
+                  sorted({event.word for event in schedule.events if event.lock}))
