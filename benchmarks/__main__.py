@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import allocation, interrupts, life
+from benchmarks import allocation, controlled, interrupts, life
 from benchmarks.host import facts
 from benchmarks.measure import Benchmark, Missing, Row, Settings
 from benchmarks.table import plain, show, write_page
@@ -27,12 +27,14 @@ BENCHMARKS = (
     Benchmark("hotplug", "offline and online", life.hotplug),
     Benchmark("largest", "256 CPUs from power on to power off", life.largest),
     Benchmark("memory", "memory of a CPU", life.memory),
+    Benchmark("points", "points of controlled schedules", controlled.points),
+    Benchmark("schedules", "controlled schedules of a machine", controlled.schedules),
 )
 NAMES = tuple(each.name for each in BENCHMARKS)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-               epilog="\b\nBenchmarks:\n" + "\n".join(f"  {each.name:8} {each.what}" for each in BENCHMARKS))
+               epilog="\b\nBenchmarks:\n" + "\n".join(f"  {each.name:9} {each.what}" for each in BENCHMARKS))
 @click.option("--only", multiple=True, type=click.Choice(NAMES), help="Only this one; may be given again.")
 @click.option("--repeat", type=click.IntRange(1), default=7, show_default=True, metavar="N",
               help="Turns of each side; the table gives their median, least and most.")
