@@ -17,8 +17,9 @@ def generate() -> None:
     sys.path.insert(0, str(ROOT))
     from cpuemu import events, layout, schema
 
-    regions = (*layout.REGIONS, schema.Region("rings", events.RingHeader, "1", "heads of the trace rings"))
-    constants = (*layout.CONSTANTS, events.Event)
+    regions = (*layout.REGIONS, schema.Region("rings", events.RingHeader, "1", "heads of the trace rings"),
+               schema.Region("actors", layout.Actor, "1", "actors of a controlled schedule"))
+    constants = (*layout.CONSTANTS, events.Event, layout.ActorState)
     for name, text in (
         ("layout.h", schema.c_header(regions, constants, layout.DEFINES) + events.RING_MACROS),
         ("layout.pxi", schema.cython_declarations(regions, constants, layout.DEFINES) + events.RING_DECLARATIONS),

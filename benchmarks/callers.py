@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cpuemu.kernel.uapi import CallAll, Exit, Operation, UserTask
 
-CALLS = 4
+CALLS = 6
 """A schedule on four CPUs then has about 500 points."""
 
 

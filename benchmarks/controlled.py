@@ -21,7 +21,7 @@ STEPS = 1000
 CPUS = 4
 CALLERS = f"{Path(__file__).resolve().parent / 'callers.py'}:Callers"
 
-SAME_NOTE = f"{ACTORS} actors, all enabled at every point, and the strategy lets the one that ran go on; goal 100,000 a second"
+SAME_NOTE = f"{ACTORS} actors, all enabled at every point, and the one that ran goes on; goal 100,000 a second"
 OTHER_NOTE = f"{ACTORS} actors; at every point the next one is chosen, a process of its own; goal 30,000 a second"
 RANDOM_NOTE = f"{ACTORS} actors, each decision drawn by a random walk"
 
@@ -61,9 +61,11 @@ def points(settings: Settings) -> Iterator[Row]:
         for number in range(rounds):
             stage.write(stage.actor, number)
 
-    rows = [(Same(), Row("point, the same actor goes on", "µs", [], goal=Goal(value=10), note=SAME_NOTE)),
-            (Other(), Row("point, another process goes on", "µs", [], goal=Goal(value=33.3), note=OTHER_NOTE)),
-            (RandomWalk(), Row("point, chosen at random", "µs", [], note=RANDOM_NOTE))]
+    rows: list[tuple[Strategy, Row]] = [
+        (Same(), Row("point, the same actor goes on", "µs", [], goal=Goal(value=10), note=SAME_NOTE)),
+        (Other(), Row("point, another process goes on", "µs", [], goal=Goal(value=33.3), note=OTHER_NOTE)),
+        (RandomWalk(), Row("point, chosen at random", "µs", [], note=RANDOM_NOTE)),
+    ]
     with Conductor(Program("points", [actor] * ACTORS)) as conductor:
         for number, (strategy, row) in itertools.product(range(settings.repeat), rows):
             row.ours.append(_a_point(conductor, strategy, number))
@@ -88,5 +90,6 @@ def schedules(settings: Settings) -> Iterator[Row]:
         results = list(run_worlds(scenario, [(RandomWalk(), turn * count + seed) for seed in range(count)], 1))
         row.ours.append((time.monotonic() - started) * 1e3 / count)
         steps += [result.steps for result in results]
-    row.note = f"a machine from its start to the audit of its pages, tasks that call all CPUs; {median(steps):.0f} points"
+    row.note = ("a machine from its start to the audit of its pages, tasks that call all CPUs; "
+                f"{median(steps):.0f} points")
     yield row

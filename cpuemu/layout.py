@@ -839,6 +839,31 @@ class SiteName(View, align=8):
     name = text(64, "launcher", "function and step")
 
 
+class ActorState(enum.IntEnum):
+    """Where an actor of a controlled schedule is."""
+
+    ABSENT = 0
+    POINT = 1
+    RUNNING = 2
+    DONE = 3
+
+
+class Actor(View, align=64):
+    """What an actor of a controlled schedule does next.  No region of RAM: the machine knows of no conductor."""
+
+    state = u32("the actor; RUNNING: the conductor", "ActorState; whoever waits for the baton sleeps on it")
+    kind = u32("the actor", "gate.Kind of the access")
+    site = u32("the actor", "where it stands")
+    nterms = u32("the actor", "terms of its wait: one must hold, 0: it can go on")
+    word = u64("the actor", "address of the access")
+    deadline_ns = u64("the actor", "virtual time from which it can go on without its terms, 0: never")
+    opens = u32("the actor", "1: it takes interrupts at this point")
+    ticket = u64("the conductor", "0: the access; else the interrupt that is to be taken first")
+    term_word = array("u64", WAIT_TERMS, "the actor", "address of each term's word")
+    term_op = array("u64", WAIT_TERMS, "the actor", "Op of each term")
+    term_value = array("u64", WAIT_TERMS, "the actor", "value of each term")
+
+
 REGIONS: tuple[Region, ...] = (
     Region("header", Header, "1", "the machine as a whole"),
     Region("cpumasks", Cpumask, "6", "possible, present, online, active, callout, cpus_with_pcps"),

@@ -3,6 +3,18 @@
 Each leaf is one critical section.  ``_stepped`` is the same source with a point after each store.
 """
 
-from cpuemu.core._core import BadPage, Core, DoubleAlloc, DoubleFree, LeafError, ListCorruption, Ram, bucket, now
+from cpuemu.core._core import (
+    BadPage,
+    Core,
+    DoubleAlloc,
+    DoubleFree,
+    LeafError,
+    ListCorruption,
+    Ram,
+    Turns,
+    bucket,
+    now,
+)
 
-__all__ = ["BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption", "Ram", "bucket", "now"]
+__all__ = ["BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption", "Ram", "Turns", "bucket",
+           "now"]

@@ -8,13 +8,14 @@ import os
 from collections.abc import Sequence
 from random import Random
 
-from cpuemu.arch.baton import ActorState, Baton
+from cpuemu.arch.baton import Baton
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import die_with, kill, start
 from cpuemu.core import Ram
 from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.stage import Board, Failure, Over, Program, Stage, size_of
 from cpuemu.explore.strategies.base import Event, Strategy
+from cpuemu.layout import ActorState
 
 STEP_LIMIT = 100_000
 
@@ -28,6 +29,8 @@ class Conductor:
         self.ram = Ram(self.memory)
         self.board = Board(self.ram, 0)
         self.baton = Baton(self.ram, Board.SIZE, self.count)
+        self.next: list[Event | None] = [None] * self.count
+        """What each actor does next, None for one that is done: it changes only while the actor runs."""
         self.affinity = os.sched_getaffinity(0)
         # One core for all: a hand-over to a process on the core that just went idle costs a quarter.
         os.sched_setaffinity(0, {min(self.affinity)})
@@ -43,7 +46,6 @@ class Conductor:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         os.sched_setaffinity(0, self.affinity)
-        self.baton.close()
 
     def run(self, strategy: Strategy, seed: int) -> Schedule:
         """One schedule, from the actors' first points to a failure, a deadlock or the end of all of them."""
@@ -57,7 +59,7 @@ class Conductor:
     def _run(self, strategy: Strategy) -> Schedule:
         schedule = Schedule()
         while not self.board.failed:
-            enabled = [event_of(actor) for actor in self.baton.ready()]
+            enabled = [event for actor in self.baton.ready() if (event := self.next[actor])]
             schedule.pending.append(self._pending())
             if not enabled or schedule.too_long(STEP_LIMIT):
                 break
@@ -66,7 +68,7 @@ class Conductor:
         return schedule
 
     def _pending(self) -> tuple[Event, ...]:
-        return tuple(event_of(actor) for actor in self.baton.actors if actor.state == ActorState.POINT)
+        return tuple(event for event in self.next if event)
 
     def _reset(self) -> None:
         for number in range(len(self.board.words)):
@@ -77,7 +79,12 @@ class Conductor:
             self._let(actor)
 
     def _let(self, actor: int) -> None:
-        self.baton.let(actor, lambda who: process_state(self.pids[who]) not in ("", "Z"))
+        self.baton.let(actor, self._alive)
+        record = self.baton.actors[actor]
+        self.next[actor] = event_of(record) if record.state == ActorState.POINT else None
+
+    def _alive(self, actor: int) -> bool:
+        return process_state(self.pids[actor]) not in ("", "Z")
 
     def _judge(self, schedule: Schedule) -> None:
         stuck = [str(actor.index) for actor in self.baton.actors if actor.state != ActorState.DONE]

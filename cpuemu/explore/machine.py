@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from cpuemu.arch.apic import Apic
-from cpuemu.arch.baton import Actor, ActorState, Baton
+from cpuemu.arch.baton import Baton
 from cpuemu.arch.controlled import Clock, ControlledGate
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.arch.lending import run
@@ -35,7 +35,7 @@ from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
 from cpuemu.kernel.page_audit import audit
 from cpuemu.kernel.smpboot import smp_prepare_cpus
-from cpuemu.layout import Cpu, CpuState, MachineState, Preempt, ProcessState, Vector, nr_processes
+from cpuemu.layout import Actor, ActorState, Cpu, CpuState, MachineState, Preempt, ProcessState, Vector, nr_processes
 from cpuemu.profiles import profile_named
 from cpuemu.workloads.base import Request
 from cpuemu.workloads.load import load
@@ -96,6 +96,10 @@ class _World:
         stage = mmap.mmap(-1, Clock.SIZE + cpus * Actor.SIZE)
         ram = Ram(stage)
         self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, image.ram)
+        self.next: list[Event | None] = [None] * cpus
+        """What each CPU does next, None for one that is done: it changes only while the CPU runs."""
+        self.opens: list[int] = []
+        """CPUs that take interrupts where they are."""
         self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
@@ -119,7 +123,6 @@ class _World:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self.apic.close(linger_ms=0)
-        self.baton.close()
         for descriptor in (*self.bells, *self.lifeline):
             os.close(descriptor)
 
@@ -191,15 +194,13 @@ class _World:
 
     def _enabled(self) -> list[Event]:
         """CPUs that can go on, then deliveries: CPU after CPU, vector after vector."""
-        ready = [event_of(each) for each in self.baton.ready(self.clock.now_ns)]
-        for actor in self.baton.actors:
-            if actor.state != ActorState.POINT or not actor.opens:
-                continue
-            words = self.machine.cpus[actor.index]
-            for vector in range(Vector.NR):
-                if words.pending[vector]:
-                    ready.append(Event(self.count + actor.index * Vector.NR + vector, words.addr(Cpu.pending, vector),
-                                       True))
+        ready = [event for actor in self.baton.ready(self.clock.now_ns) if (event := self.next[actor])]
+        for actor in self.opens:
+            words = self.machine.cpus[actor]
+            pending = words.pending
+            if pending.whole():
+                ready += [Event(self.count + actor * Vector.NR + vector, words.addr(Cpu.pending, vector), True)
+                          for vector in range(Vector.NR) if pending[vector]]
         return ready
 
     def _let(self, actor: int) -> None:
@@ -208,7 +209,14 @@ class _World:
         if actor >= self.count:
             cpu, vector = divmod(actor - self.count, Vector.NR)
             ticket = self.machine.cpus[cpu].pending[vector] >> 16
-        self.baton.let(cpu, lambda who: process_state(self.pids[who]) not in ("", "Z"), ticket)
+        self.baton.let(cpu, self._alive, ticket)
+        record = self.baton.actors[cpu]
+        there = record.state == ActorState.POINT
+        self.next[cpu] = event_of(record) if there else None
+        self.opens = sorted({*self.opens, cpu} if there and record.opens else {*self.opens} - {cpu})
+
+    def _alive(self, cpu: int) -> bool:
+        return process_state(self.pids[cpu]) not in ("", "Z")
 
     def _advance_time(self) -> bool:
         """Nobody can move: to the next deadline.  False: there is none, it is a deadlock."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cpuemu.arch.baton import Actor
 from cpuemu.arch.gate import Kind
 from cpuemu.explore.strategies.base import Event, Strategy
+from cpuemu.layout import Actor
 
 
 @dataclass

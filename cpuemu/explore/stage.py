@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cpuemu.arch.baton import Actor, Baton
+from cpuemu.arch.baton import Baton
 from cpuemu.arch.cpu import Term
 from cpuemu.arch.gate import Kind
 from cpuemu.core import Ram
-from cpuemu.layout import Op
+from cpuemu.layout import Actor, Op
 from cpuemu.schema import Address, View, array, text, u32
 
 WORDS = 64

@@ -16,7 +16,7 @@ from benchmarks.measure import Goal, Missing, Row, Settings
 from benchmarks.table import BEGIN, END, markdown, plain, write_page
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORTEST = ("batch", "record", "ipi", "hotplug", "memory")
+SHORTEST = ("batch", "record", "ipi", "hotplug", "memory", "points", "schedules")
 
 
 def benchmarks(*options: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,9 @@ def test_one_command_one_table(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in json.loads(figures.read_text())["rows"]}
     for name, compared in (("alloc + free of one page, traced", True), ("ring record from Python", True),
                            ("call and acknowledgement", True), ("broadcast to 7, wait for all", True),
-                           ("offline + online, process kept", False), ("memory of a CPU, 8 CPUs", False)):
+                           ("offline + online, process kept", False), ("memory of a CPU, 8 CPUs", False),
+                           ("point, the same actor goes on", False), ("point, another process goes on", False),
+                           ("a schedule on 4 CPUs, with its reset", False)):
         assert rows[name]["ours"][0] > 0, name
         assert len(rows[name]["ratios"]) == (compared and not rows[name]["missing"]), name
         assert name in done.stdout and name in page.read_text()
