@@ -40,12 +40,15 @@ class Clock(View, align=64):
 
 
 class ControlledGate:
-    """One decision a point.  ``batch`` is one operation of the compiled loop, which then asks for no interrupts."""
+    """One decision a point.  ``batch`` is one operation of the compiled loop, which then asks for no interrupts.
+
+    ``stacks``: the stack of a task stands in RAM at every point, not only where it sleeps.
+    """
 
     batch = 1
 
-    def __init__(self, baton: Baton, clock: Clock) -> None:
-        self.baton, self.clock = baton, clock
+    def __init__(self, baton: Baton, clock: Clock, stacks: bool = False) -> None:
+        self.baton, self.clock, self.stacks = baton, clock, stacks
 
     def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
         self._step(cpu, site, word, kind)
@@ -65,6 +68,8 @@ class ControlledGate:
         while True:
             cpu.core.point(site, word)
             opens = not cpu.me.irqs_off and not cpu.me.hardirq
+            if self.stacks:
+                cpu.machine.tasks[cpu.me.current].stack = cpu.backtrace()
             ticket = self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)
             if cpu.off():
                 raise PowerOff

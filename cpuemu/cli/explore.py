@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from cpuemu.explore.explorer import Report
+    from cpuemu.explore.machine import Scenario
 
 EXPLORE_EXAMPLES = """
 \b
@@ -21,7 +22,7 @@ Examples:
 
 \b
 Exit codes:
-  0    no schedule failed
+  0    no schedule failed (--self-check: each was the same twice)
   1    one did: each kind of failure is in a file of its own, for cpuemu replay
   2    wrong usage or input
   130  interrupted: what was found until then is told and kept
@@ -58,9 +59,11 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed of every draw.")
 @click.option("--save", type=click.Path(path_type=Path), default=Path("cpuemu-failures"), show_default=True,
               metavar="DIR", help="Where the first failure of each kind goes.")
+@click.option("--self-check", type=click.IntRange(1), metavar="N", help="Search nothing: run N schedules twice each, "
+              "and compare who could move before every step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: int, jobs: int, until_failure: bool,
-            seed: int, save: Path, as_json: bool, **machine: Any) -> None:
+            seed: int, save: Path, self_check: int | None, as_json: bool, **machine: Any) -> None:
     """Run a workload under schedules that strategies choose, and keep what fails.
 
     The same processes, sockets and kernel code as in a launch; but one CPU moves at a time, from one point of the
@@ -81,6 +84,8 @@ def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: 
         check_strategy(name)
     profile_named(machine["profile"])
     scenario = Scenario(workload.rpartition(":")[2] or workload, workload, memory=parse_size(memory), **machine)
+    if self_check:
+        click.get_current_context().exit(_self_check(scenario, self_check, seed, jobs))
     files: list[Path] = []
 
     def failed(strategy: str, drawn: int, result: Result) -> None:
@@ -97,6 +102,22 @@ def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: 
     else:
         _print(report)
     click.get_current_context().exit(INTERRUPTED if report.interrupted else 1 if report.failures else 0)
+
+
+def _self_check(scenario: Scenario, schedules: int, seed: int, jobs: int) -> int:
+    from cpuemu.coordinator.interrupts import interrupts
+    from cpuemu.explore.self_check import self_check
+
+    done = 0
+    with interrupts() as interrupted:
+        for done, found in enumerate(self_check(scenario, schedules, seed, jobs, interrupted), 1):
+            if found:
+                click.echo(f"schedule {done} ({found.strategy}, seed {found.seed}): the two runs differ before step "
+                           f"{found.step}\n--- once\n{found.first}\n--- again\n{found.second}")
+                click.echo(f"verdict: the same seed does not give the same schedule ({done - 1} before were the same)")
+                return 1
+    click.echo(f"verdict: {done} of {schedules} schedules ran twice, each the same at every step")
+    return INTERRUPTED if done < schedules else 0
 
 
 class _Progress:

@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -35,7 +35,18 @@ from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
 from cpuemu.kernel.page_audit import audit
 from cpuemu.kernel.smpboot import smp_prepare_cpus
-from cpuemu.layout import Actor, ActorState, Cpu, CpuState, MachineState, Preempt, ProcessState, Vector, nr_processes
+from cpuemu.layout import (
+    Actor,
+    ActorState,
+    Cpu,
+    CpuState,
+    Machine,
+    MachineState,
+    Preempt,
+    ProcessState,
+    Vector,
+    nr_processes,
+)
 from cpuemu.profiles import profile_named
 from cpuemu.workloads.base import Request
 from cpuemu.workloads.load import load
@@ -61,11 +72,19 @@ class Scenario:
     operations: int | None = None
 
 
-def run_schedule(scenario: Scenario, strategy: Strategy, seed: int, directory: Path) -> Schedule:
-    """One schedule, its files in an empty ``directory``.  Context: this process has no ZeroMQ context, yet."""
-    world = _World(scenario, directory)
+Observe = Callable[[Machine, Sequence[Event]], None]
+"""Is shown the machine and who can move, before each step."""
+
+
+def run_schedule(scenario: Scenario, strategy: Strategy, seed: int, directory: Path,
+                 observe: Observe | None = None) -> Schedule:
+    """One schedule, its files in an empty ``directory``.  Context: this process has no ZeroMQ context, yet.
+
+    Observed, a machine has every task's stack in RAM at every point.
+    """
+    world = _World(scenario, directory, stacks=observe is not None)
     try:
-        return world.run(strategy, seed)
+        return world.run(strategy, seed, observe or (lambda machine, enabled: None))
     finally:
         world.end()
 
@@ -73,8 +92,8 @@ def run_schedule(scenario: Scenario, strategy: Strategy, seed: int, directory: P
 class _World:
     """The machine of one schedule, and its conductor."""
 
-    def __init__(self, scenario: Scenario, directory: Path) -> None:
-        cpus = scenario.cpus
+    def __init__(self, scenario: Scenario, directory: Path, stacks: bool = False) -> None:
+        cpus, self.stacks = scenario.cpus, stacks
         self.scenario, self.count = scenario, cpus
         self.done, self.done_ns = 0, 0
         self.entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
@@ -142,7 +161,7 @@ class _World:
 
     # --- one schedule --------------------------------------------------------------------------------------
 
-    def run(self, strategy: Strategy, seed: int) -> Schedule:
+    def run(self, strategy: Strategy, seed: int, observe: Observe) -> Schedule:
         self._boot()
         schedule = Schedule()
         strategy.begin(self.count * (1 + Vector.NR), Random(seed))
@@ -152,6 +171,7 @@ class _World:
             if enabled:
                 if schedule.too_long(STEP_LIMIT):
                     return schedule
+                observe(self.machine, enabled)
                 schedule.step(enabled, strategy, self._let)
             elif self._stuck() or not self._advance_time():
                 break
@@ -245,7 +265,7 @@ def _cpu(world: _World, boot: Any, parent: int) -> None:
     boots = importlib.import_module("workers.boot")
     world.baton.wait(boot.cpu)
     directory = Path(boot.run_dir)
-    gate = ControlledGate(world.baton, world.clock)
+    gate = ControlledGate(world.baton, world.clock, world.stacks)
     cpu = world.entry.plug_in(boot, open_ram(directory), open_rings(directory), gate)
     cpu.core.control()
     with contextlib.suppress(PowerOff):

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from cpuemu.coordinator.processes import die_with, exit_status, kill, start
 from cpuemu.errors import UserError
 from cpuemu.explore.machine import Scenario, run_schedule
 from cpuemu.explore.schedule import Schedule
-from cpuemu.explore.strategies.base import Strategy
+from cpuemu.explore.strategies.base import Event, Strategy
 from cpuemu.explore.strategies.replay import Diverged
+from cpuemu.layout import Machine
 
 WORLD_LIMIT_S = 300.0
 LOOK_MS = 200
@@ -46,6 +47,8 @@ class Result:
     trace: str
     counts: list[tuple[int, int, int]] = field(default_factory=list)
     locks: list[int] = field(default_factory=list)
+    watched: list[str] = field(default_factory=list)
+    """What ``watch`` said before each step."""
 
     @property
     def bad(self) -> bool:
@@ -57,8 +60,12 @@ class Result:
         return re.sub(r"\b\d+(\.\d+)?\b", "N", f"{self.verdict}: {self.message}")[:200]
 
 
-def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int,
-               interrupted: Sequence[float] = ()) -> Generator[Result]:
+Watch = Callable[[Machine, Sequence[Event]], str]
+"""What is to be said of a machine and of who can move, before each step."""
+
+
+def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int, interrupted: Sequence[float] = (),
+               watch: Watch | None = None) -> Generator[Result]:
     """The result of each (strategy, seed), in their order, until ``interrupted`` is no longer empty.
 
     Worlds that were begun are ended whatever happens.
@@ -70,7 +77,7 @@ def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: i
             if len(begun) == jobs:
                 yield begun[0].result(interrupted)
                 begun.popleft()
-            begun.append(World(scenario, strategy, seed, cores[number % len(cores)]))
+            begun.append(World(scenario, strategy, seed, cores[number % len(cores)], watch))
         while begun:
             yield begun[0].result(interrupted)
             begun.popleft()
@@ -92,12 +99,13 @@ class World:
     ``core``: where all its processes run; a hand-over within one core costs a quarter of one between two.
     """
 
-    def __init__(self, scenario: Scenario, strategy: Strategy, seed: int, core: int) -> None:
+    def __init__(self, scenario: Scenario, strategy: Strategy, seed: int, core: int,
+                 watch: Watch | None = None) -> None:
         # Ours, not the world's: whoever kills the world leaves nothing behind.
         self.directory = tempfile.TemporaryDirectory(prefix="cpuemu-explore-")
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, Path(self.directory.name), theirs,
-                         self.channel, os.getpid())
+        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, watch,
+                         Path(self.directory.name), theirs, self.channel, os.getpid())
         theirs.close()
         self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
@@ -148,13 +156,15 @@ class World:
         self.directory.cleanup()
 
 
-def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, directory: Path, channel: socket.socket,
-           other: socket.socket, parent: int) -> None:
+def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: Watch | None, directory: Path,
+           channel: socket.socket, other: socket.socket, parent: int) -> None:
     die_with(parent)
     other.close()
     os.sched_setaffinity(0, {core})
+    said: list[str] = []
+    observe = (lambda machine, enabled: said.append(watch(machine, enabled))) if watch else None
     try:
-        answer = asdict(result_of(run_schedule(scenario, strategy, seed, directory)))
+        answer = {**asdict(result_of(run_schedule(scenario, strategy, seed, directory, observe))), "watched": said}
     except (UserError, Diverged) as error:
         answer = {"error": str(error)}
     channel.sendall(msgpack.packb(answer))
