@@ -47,10 +47,7 @@ class Baton:
 
         0, or the ticket of the interrupt that it is to take before the access.
         """
-        turns = self._turns
-        turns.declare(actor, site, word, kind, terms, opens, deadline_ns)
-        turns.give_back(actor, ActorState.POINT)
-        return turns.wait(actor)
+        return self._turns.step(actor, site, word, kind, terms, opens, deadline_ns)
 
     def leave(self, actor: int) -> None:
         """Done: the baton goes back for good."""
@@ -66,9 +63,18 @@ class Baton:
         """Actors at a point that can go on: no terms, or one that holds, or their time has come; by number."""
         return self._turns.ready(now_ns)
 
+    def declared(self, actor: int) -> tuple[Address, int, int, bool] | None:
+        """What an actor at its point does next: word, Kind, site, whether it waits; None when it is at none."""
+        return self._turns.declared(actor)
+
+    def opens(self, actor: int) -> bool:
+        """Whether an actor is at a point where it takes interrupts."""
+        return self._turns.opens(actor)
+
     def let(self, actor: int, alive: Callable[[int], bool], ticket: int = 0) -> None:
         """Give the baton to an actor and wait until it is back.  Raises ActorDied; ``alive`` is asked now and then."""
-        self._turns.let(actor, ticket)
-        while not self._turns.back(actor, LOOK_US):
+        back = self._turns.let(actor, ticket, LOOK_US)
+        while not back:
             if not alive(actor):
                 raise ActorDied(f"actor {actor} died after its point {self.actors[actor].site}")
+            back = self._turns.back(actor, LOOK_US)

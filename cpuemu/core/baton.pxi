@@ -27,9 +27,9 @@ cdef class Turns:
 
     # --- the actor
 
-    def declare(self, int actor, uint32_t site, unsigned long long word, uint32_t kind, terms, bint opens,
-                unsigned long long deadline_ns):
-        """The access that comes next.  Context: it has the baton."""
+    def step(self, int actor, uint32_t site, unsigned long long word, uint32_t kind, terms, bint opens,
+             unsigned long long deadline_ns):
+        """Declare the access that comes next, give the baton back, and wait for it.  Context: it has the baton."""
         cdef em_actor *mine = self.of(actor)
         cdef int number = 0
         mine.site, mine.word, mine.kind, mine.opens, mine.deadline_ns = site, word, kind, opens, deadline_ns
@@ -40,14 +40,16 @@ cdef class Turns:
             mine.term_value[number] = <uint64_t>(term.value & 0xFFFFFFFFFFFFFFFF)
             number += 1
         mine.nterms = number
+        self.give_back(actor, ACTORSTATE_POINT)
+        return self.wait(actor)
 
-    def give_back(self, int actor, uint32_t state):
+    cpdef give_back(self, int actor, uint32_t state):
         """The baton to the conductor."""
         cdef em_actor *mine = self.of(actor)
         em_store(&mine.state, 4, state)
         em_futex_wake(&mine.state, 1)
 
-    def wait(self, int actor):
+    cpdef wait(self, int actor):
         """Until the baton comes; the ticket that comes with it."""
         cdef em_actor *mine = self.of(actor)
         cdef uint32_t state = <uint32_t>em_load(&mine.state, 4)
@@ -80,21 +82,36 @@ cdef class Turns:
                 return True
         return False
 
-    def let(self, int actor, unsigned long long ticket):
-        """The baton to an actor."""
+    def let(self, int actor, unsigned long long ticket, int64_t timeout_us):
+        """The baton to an actor; whether it is back, as ``back`` has it."""
         cdef em_actor *mine = self.of(actor)
         mine.ticket = ticket
         em_store(&mine.state, 4, ACTORSTATE_RUNNING)
         em_futex_wake(&mine.state, 1)
+        return self.back(actor, timeout_us)
 
-    def back(self, int actor, int64_t timeout_us):
+    cpdef back(self, int actor, int64_t timeout_us):
         """Whether the actor gave the baton back; waits for it, but not much longer than that."""
         cdef em_actor *mine = self.of(actor)
-        cdef uint64_t end = em_now() + <uint64_t>timeout_us * 1000
+        cdef uint64_t end = 0
         while em_load(&mine.state, 4) == ACTORSTATE_RUNNING:
-            if em_now() >= end:
+            if end == 0:
+                end = em_now() + <uint64_t>timeout_us * 1000
+            elif em_now() >= end:
                 return False
             with nogil:
                 em_futex_wait(&mine.state, ACTORSTATE_RUNNING, timeout_us)
             PyErr_CheckSignals()
         return True
+
+    def declared(self, int actor):
+        """(word, kind, site, whether it waits) of an actor at its point, None for one that is at none."""
+        cdef em_actor *mine = self.of(actor)
+        if em_load(&mine.state, 4) != ACTORSTATE_POINT:
+            return None
+        return mine.word, mine.kind, mine.site, mine.nterms != 0
+
+    def opens(self, int actor):
+        """Whether an actor is at a point where it takes interrupts."""
+        cdef em_actor *mine = self.of(actor)
+        return mine.opens != 0 and em_load(&mine.state, 4) == ACTORSTATE_POINT

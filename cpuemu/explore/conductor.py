@@ -68,7 +68,7 @@ class Conductor:
         return schedule
 
     def _pending(self) -> tuple[Event, ...]:
-        return tuple(event for event in self.next if event)
+        return tuple(filter(None, self.next))
 
     def _reset(self) -> None:
         for number in range(len(self.board.words)):
@@ -80,8 +80,7 @@ class Conductor:
 
     def _let(self, actor: int) -> None:
         self.baton.let(actor, self._alive)
-        record = self.baton.actors[actor]
-        self.next[actor] = event_of(record) if record.state == ActorState.POINT else None
+        self.next[actor] = event_of(actor, self.baton.declared(actor))
 
     def _alive(self, actor: int) -> bool:
         return process_state(self.pids[actor]) not in ("", "Z")

@@ -117,8 +117,8 @@ class _World:
         self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, image.ram)
         self.next: list[Event | None] = [None] * cpus
         """What each CPU does next, None for one that is done: it changes only while the CPU runs."""
-        self.opens: list[int] = []
-        """CPUs that take interrupts where they are."""
+        self.opens = [False] * cpus
+        """Whether it takes interrupts where it is."""
         self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
@@ -215,10 +215,10 @@ class _World:
     def _enabled(self) -> list[Event]:
         """CPUs that can go on, then deliveries: CPU after CPU, vector after vector."""
         ready = [event for actor in self.baton.ready(self.clock.now_ns) if (event := self.next[actor])]
-        for actor in self.opens:
+        for actor, opens in enumerate(self.opens):
             words = self.machine.cpus[actor]
             pending = words.pending
-            if pending.whole():
+            if opens and pending.whole():
                 ready += [Event(self.count + actor * Vector.NR + vector, words.addr(Cpu.pending, vector), True)
                           for vector in range(Vector.NR) if pending[vector]]
         return ready
@@ -230,10 +230,8 @@ class _World:
             cpu, vector = divmod(actor - self.count, Vector.NR)
             ticket = self.machine.cpus[cpu].pending[vector] >> 16
         self.baton.let(cpu, self._alive, ticket)
-        record = self.baton.actors[cpu]
-        there = record.state == ActorState.POINT
-        self.next[cpu] = event_of(record) if there else None
-        self.opens = sorted({*self.opens, cpu} if there and record.opens else {*self.opens} - {cpu})
+        self.next[cpu] = event_of(cpu, self.baton.declared(cpu))
+        self.opens[cpu] = self.baton.opens(cpu)
 
     def _alive(self, cpu: int) -> bool:
         return process_state(self.pids[cpu]) not in ("", "Z")

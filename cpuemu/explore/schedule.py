@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from cpuemu.arch.gate import Kind
 from cpuemu.explore.strategies.base import Event, Strategy
-from cpuemu.layout import Actor
 
 
 @dataclass
@@ -46,7 +46,11 @@ class Schedule:
         return True
 
 
-def event_of(actor: Actor) -> Event:
-    """What an actor at its point does next."""
-    lock = actor.kind == Kind.LOCK
-    return Event(actor.index, actor.word, actor.kind == Kind.WRITE or lock, actor.site, lock, bool(actor.nterms))
+@cache
+def event_of(actor: int, declared: tuple[int, int, int, bool] | None) -> Event | None:
+    """What an actor does next, of what it declared; there are few of them, and each comes often."""
+    if declared is None:
+        return None
+    word, kind, site, waits = declared
+    lock = kind == Kind.LOCK
+    return Event(actor, word, kind == Kind.WRITE or lock, site, lock, waits)
