@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cpuemu.cli.explored import Progress, print_report
+
 if TYPE_CHECKING:
-    from cpuemu.explore.explorer import Report
     from cpuemu.explore.machine import Scenario
 
 EXPLORE_EXAMPLES = """
@@ -19,19 +21,20 @@ Examples:
   cpuemu explore my_file.py:MyWorkload --cpus 3 --schedules 1000
   cpuemu explore my_file.py:MyWorkload --strategy pct:3 --strategy pos --until-failure
   cpuemu explore my_file.py:MyWorkload --profile v3.4          (the same on another release)
+  cpuemu explore my_file.py:MyWorkload --strategy dfs:1 --cpus 2 --schedules 100000   (all with one preemption)
 
 \b
 Exit codes:
   0    no schedule failed (--self-check: each was the same twice)
   1    one did: each kind of failure is in a file of its own, for cpuemu replay
   2    wrong usage or input
-  130  interrupted: what was found until then is told and kept
+  130  interrupted: what was found until then is told and kept; the same command goes on
 """
 REPLAY_EXAMPLES = """
 \b
 Examples:
-  cpuemu replay cpuemu-failures/MyWorkload-1.json
-  cpuemu replay cpuemu-failures/MyWorkload-1.json --times 100
+  cpuemu replay DIR/MyWorkload-1.json
+  cpuemu replay DIR/MyWorkload-1.json --times 100
 
 \b
 Exit codes:
@@ -40,6 +43,7 @@ Exit codes:
   2  not a schedule file, or one of other kernel code
 """
 INTERRUPTED = 130
+EXPLORATIONS = Path("cpuemu-explorations")
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -51,56 +55,73 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--preempt", type=click.Choice(["none", "voluntary", "full"]), default="none", show_default=True,
               help="Preemption model.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="random, pct:DEPTH, pos, basic-pos, urw, "
-              "surw or delay:DELAYS; several take turns.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
-@click.option("--schedules", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="How many.")
+              "surw, delay:DELAYS or FILE.py:CLASS; several take turns.  Alone: the exhaustive dfs:PREEMPTIONS, dfs "
+              "and dpor.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
+@click.option("--schedules", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="How many; "
+              "a few random walks that measure come on top.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="How many at a "
               "time; what comes out is the same.")
 @click.option("--until-failure", is_flag=True, help="Stop at the first one that fails.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed of every draw.")
-@click.option("--save", type=click.Path(path_type=Path), default=Path("cpuemu-failures"), show_default=True,
-              metavar="DIR", help="Where the first failure of each kind goes.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Where the journal and the first failure "
+              "of each kind go.  [a directory of this exploration's own in cpuemu-explorations]")
 @click.option("--self-check", type=click.IntRange(1), metavar="N", help="Search nothing: run N schedules twice each, "
               "and compare who could move before every step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: int, jobs: int, until_failure: bool,
-            seed: int, save: Path, self_check: int | None, as_json: bool, **machine: Any) -> None:
+            seed: int, save: Path | None, self_check: int | None, as_json: bool, **machine: Any) -> None:
     """Run a workload under schedules that strategies choose, and keep what fails.
 
     The same processes, sockets and kernel code as in a launch; but one CPU moves at a time, from one point of the
     kernel code to the next, and pending interrupts are delivered when the strategy says so.  WORKLOAD is
     FILE.py:CLASS, as launch takes it.  Bringing the CPUs up is no part of the search.
+
+    An exploration that was stopped, or killed, goes on when the same command is given again, also with more
+    --schedules; what comes out is what it would have been without the break.
     """
     from cpuemu.cli.options import parse_size
-    from cpuemu.explore.explorer import PORTFOLIO, check_strategy
-    from cpuemu.explore.explorer import explore as run
+    from cpuemu.explore.explorer import Exploration
     from cpuemu.explore.failure import failure_of
     from cpuemu.explore.failure import save as save_failure
+    from cpuemu.explore.journal import Journal, code
     from cpuemu.explore.machine import Scenario
+    from cpuemu.explore.portfolio import PORTFOLIO, check_strategies, runs
+    from cpuemu.explore.summary import as_data
     from cpuemu.explore.worlds import Result
     from cpuemu.profiles import profile_named
 
     names = strategies or PORTFOLIO
-    for name in names:
-        check_strategy(name)
+    check_strategies(names)
     profile_named(machine["profile"])
     scenario = Scenario(workload.rpartition(":")[2] or workload, workload, memory=parse_size(memory), **machine)
     if self_check:
         click.get_current_context().exit(_self_check(scenario, self_check, seed, jobs))
-    files: list[Path] = []
+    files = [Path(spec.rpartition(":")[0]) for spec in (workload, *names) if ".py:" in spec]
+    header = {"scenario": repr(scenario), "strategies": list(names), "seed": seed, "until_failure": until_failure,
+              "code": code(files)}
+    directory = save or EXPLORATIONS / f"{scenario.name}-{_digest(header)}"
 
-    def failed(strategy: str, drawn: int, result: Result) -> None:
-        path = save / f"{scenario.name}-{len(files) + 1}.json"
+    def failed(strategy: str, drawn: int, result: Result, number: int) -> None:
+        path = _file(directory, scenario.name, number)
         save_failure(failure_of(scenario, strategy, drawn, result), path)
-        files.append(path)
-        click.echo(f"{result.verdict} under {strategy}: {result.message}\n  cpuemu replay {path}", err=True)
+        progress.say(f"{result.verdict} under {strategy}: {result.message}\n  cpuemu replay {path}")
 
-    progress = _Progress(schedules)
-    report = run(scenario, names, schedules, seed, jobs, until_failure, failed, progress.show)
-    progress.end()
+    journal = Journal(directory, header)
+    progress = Progress(runs(names, schedules))
+    if journal.kept:
+        progress.say(f"{directory}: {journal.kept} schedules of this exploration were run before; they are counted, "
+                     "not run again")
+    try:
+        report = Exploration(scenario, names, schedules, seed, jobs, until_failure, failed, progress.show,
+                             journal).run()
+    finally:
+        progress.end()
+        journal.close()
+    kept = [_file(directory, scenario.name, number + 1) for number in range(len(report.signatures))]
     if as_json:
-        _print_json(scenario.name, report, files)
+        sys.stdout.write(json.dumps(as_data(scenario.name, report, kept), indent=2) + "\n")
     else:
-        _print(report)
+        print_report(report)
     click.get_current_context().exit(INTERRUPTED if report.interrupted else 1 if report.failures else 0)
 
 
@@ -120,61 +141,12 @@ def _self_check(scenario: Scenario, schedules: int, seed: int, jobs: int) -> int
     return INTERRUPTED if done < schedules else 0
 
 
-class _Progress:
-    """A line now and then on stderr: schedules, how fast, how many differ, how many failed."""
-
-    def __init__(self, wanted: int) -> None:
-        self.wanted, self.began, self.shown = wanted, time.monotonic(), time.monotonic()
-
-    def show(self, report: Report) -> None:
-        if time.monotonic() - self.shown >= 2:
-            self.shown = time.monotonic()
-            self._line(report)
-
-    def _line(self, report: Report) -> None:
-        rate = report.schedules / (time.monotonic() - self.began)
-        left = (self.wanted - report.schedules) / rate
-        click.echo(f"  {report.schedules} of {self.wanted} schedules, {rate:.1f} a second, {len(report.traces)} "
-                   f"distinct, {report.failures} failed, {left:.0f} s left", err=True)
-
-    def end(self) -> None:
-        click.echo(f"  {time.monotonic() - self.began:.1f} s", err=True)
+def _file(directory: Path, name: str, number: int) -> Path:
+    return directory / f"{name}-{number}.json"
 
 
-def _print(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from cpuemu.explore.statistics import at_most, wilson
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("strategy", no_wrap=True)
-    for column in ("schedules", "failed", "rate (95 % interval)", "first"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, tally in report.tallies.items():
-        low, high = wilson(tally.failures, tally.schedules)
-        rate = f"{tally.failures / max(1, tally.schedules):.3f} ({low:.3f}–{high:.3f})" if tally.failures else "–"
-        table.add_row(name, str(tally.schedules), str(tally.failures), rate, str(tally.first or "–"))
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100).print(table)
-    for signature, count in report.signatures.most_common():
-        click.echo(f"{count} × {signature}")
-    if report.failures:
-        click.echo(f"verdict: {report.failures} of {report.schedules} schedules failed")
-    else:
-        click.echo(f"verdict: none of {report.schedules} schedules failed: under these strategies at most "
-                   f"{at_most(report.schedules):.2g} of all do, with 95 % confidence")
-
-
-def _print_json(name: str, report: Report, files: list[Path]) -> None:
-    import json
-    from dataclasses import asdict
-
-    json.dump({
-        "scenario": name, "schedules": report.schedules, "failures": report.failures, "distinct": len(report.traces),
-        "steps": report.steps, "strategies": {key: asdict(tally) for key, tally in report.tallies.items()},
-        "signatures": dict(report.signatures), "files": [str(path) for path in files],
-    }, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+def _digest(header: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header).encode()).hexdigest()[:8]
 
 
 @click.command(epilog=REPLAY_EXAMPLES, context_settings=SETTINGS)

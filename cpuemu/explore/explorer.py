@@ -1,126 +1,197 @@
 """Exploring a scenario: schedule after schedule, each in a process of its own, strategies in turn, failures kept.
 
 A failure is kept once a *signature*: the verdict, the rule, and the CPUs that it names left out.  What was found is on
-disk before the next schedule begins.
+disk before the next schedule is counted.  With a journal an exploration can be stopped at any moment: whoever gives the
+same command again counts what is in it, and goes on.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from math import ceil
+import pickle
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from cpuemu.coordinator.interrupts import interrupts
-from cpuemu.errors import UserError
+from cpuemu.explore.journal import Entry, Journal
 from cpuemu.explore.machine import Scenario
+from cpuemu.explore.portfolio import PROFILE, PROFILE_EVERY, PROFILE_RUNS, Learnt, is_search
 from cpuemu.explore.strategies.base import Strategy
-from cpuemu.explore.strategies.delay import Delay
-from cpuemu.explore.strategies.pct import Pct
-from cpuemu.explore.strategies.pos import Pos
+from cpuemu.explore.strategies.dfs import Frontier, Path
+from cpuemu.explore.strategies.dpor import Dpor
 from cpuemu.explore.strategies.random_walk import RandomWalk
-from cpuemu.explore.strategies.surw import Profile, Surw, Urw
+from cpuemu.explore.tally import Report, Search, Tally
 from cpuemu.explore.worlds import Result, run_worlds
 
-PORTFOLIO = ("random", "pct:1", "pct:2", "pct:3", "pct:5", "pos", "surw")
-KINDS = ("random", "pct:DEPTH", "pos", "basic-pos", "urw", "surw", "delay:DELAYS")
-PROFILE_RUNS = 5
-"""Random walks before the first strategy: they give k, and the profile that URW and SURW need."""
-MARGIN = 1.25
-"""k is so many times the longest of these: PCT's guarantee needs one that is no smaller than a schedule's steps."""
+WAVE = 32
+"""Prefixes that an exhaustive search takes at a time: what it runs next does not depend on ``jobs``."""
+STATE = "search"
+
+Run = tuple[str, int]
+"""A strategy's name and a seed."""
+
+
+class _Enough(Exception):
+    """There is nothing more to be run: a failure was what it was for."""
 
 
 @dataclass
-class Tally:
-    """One strategy's schedules, kept apart from the others'."""
+class Exploration:
+    """What is explored, and how.
 
-    schedules: int = 0
-    failures: int = 0
-    first: int = 0
-    """Its number of schedules up to the first failure, 0: none yet."""
-
-
-@dataclass
-class Report:
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    signatures: Counter[str] = field(default_factory=Counter)
-    traces: set[str] = field(default_factory=set)
-    steps: int = 0
-    """The most steps that a schedule took."""
-    interrupted: bool = False
-
-    @property
-    def schedules(self) -> int:
-        return sum(tally.schedules for tally in self.tallies.values())
-
-    @property
-    def failures(self) -> int:
-        return sum(tally.failures for tally in self.tallies.values())
-
-
-def check_strategy(name: str) -> None:
-    """Raises UserError on a name that is none."""
-    kind, _, number = name.partition(":")
-    with_number = kind in ("pct", "delay")
-    if kind not in {each.partition(":")[0] for each in KINDS} or (with_number != number.isdigit()) or number == "0":
-        raise UserError(f"--strategy {name}: unknown; known are {', '.join(KINDS)}")
-
-
-def strategy_named(name: str, steps: int, profile: Profile) -> Strategy:
-    """``steps``: k, an upper bound of a schedule's length."""
-    kind, _, number = name.partition(":")
-    made: dict[str, Callable[[], Strategy]] = {
-        "random": RandomWalk, "pos": Pos, "basic-pos": lambda: Pos(resample=False), "urw": lambda: Urw(profile),
-        "surw": lambda: Surw(profile), "pct": lambda: Pct(int(number), steps),
-        "delay": lambda: Delay(int(number), steps),
-    }
-    return made[kind]()
-
-
-def explore(scenario: Scenario, strategies: Sequence[str], schedules: int, seed: int, jobs: int, until_failure: bool,
-            failed: Callable[[str, int, Result], None], tell: Callable[[Report], None]) -> Report:
-    """Run so many schedules, ``jobs`` at a time; what comes out does not depend on how many.
-
-    ``failed`` is given the first failure of each signature: strategy, seed, result.
+    ``failed`` is given the first failure of each signature: strategy, seed, result, and its number from 1.
     """
-    report = Report({name: Tally() for name in strategies})
-    seeds = Random(seed)
-    walks = [(RandomWalk(), seeds.getrandbits(63)) for _ in range(PROFILE_RUNS)]
-    with interrupts() as interrupted:
-        profile = _profile(list(run_worlds(scenario, walks, jobs, interrupted)), report)
-        steps = ceil(MARGIN * report.steps)
-        plan = [(strategies[number % len(strategies)], seeds.getrandbits(63)) for number in range(schedules)]
-        runs = ((strategy_named(name, steps, profile), drawn) for name, drawn in plan)
-        worlds = run_worlds(scenario, runs, jobs, interrupted)
-        for (name, drawn), result in zip(plan, worlds, strict=False):  # fewer when it is interrupted
-            _count(report, name, result)
-            if result.bad and report.signatures[result.signature] == 1:
-                failed(name, drawn, result)
-            tell(report)
-            if result.bad and until_failure:
+
+    scenario: Scenario
+    strategies: Sequence[str]
+    schedules: int
+    seed: int = 1
+    jobs: int = 1
+    until_failure: bool = False
+    failed: Callable[[str, int, Result, int], None] = lambda *_: None
+    tell: Callable[[Report], None] = lambda _: None
+    journal: Journal | None = None
+
+    def run(self) -> Report:
+        """Run so many schedules, ``jobs`` at a time; what comes out does not depend on how many.  Raises UserError."""
+        self.report, self.learnt = Report({name: Tally() for name in self.strategies}), Learnt()
+        self.state: bytes | None = None
+        self.waiting = iter(self.journal.entries[:] if self.journal else ())
+        with interrupts() as self.interrupted:
+            try:
+                if is_search(self.strategies[0]):
+                    self._search(self.strategies[0])
+                else:
+                    self._sample()
+            except _Enough:
+                pass
+            self.report.interrupted = bool(self.interrupted)
+        return self.report
+
+    # --- strategies that draw --------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        plan = list(self._plan())
+        for part in (plan[:PROFILE_RUNS], plan[PROFILE_RUNS:]):  # without the first, no strategy can be made
+            for _ in self._run(part, self._strategy):
+                pass
+            if self.interrupted:
                 break
-        worlds.close()
-        report.interrupted = bool(interrupted)
-    return report
 
+    def _plan(self) -> Generator[Run]:
+        """Every run of the exploration; more ``schedules`` add to it and change nothing."""
+        seeds = Random(self.seed)
+        for number in range(self.schedules):
+            if number % PROFILE_EVERY == 0:
+                for _ in range(PROFILE_RUNS):
+                    yield PROFILE, seeds.getrandbits(63)
+            yield self.strategies[number % len(self.strategies)], seeds.getrandbits(63)
 
-def _count(report: Report, name: str, result: Result) -> None:
-    tally = report.tallies[name]
-    tally.schedules += 1
-    report.steps = max(report.steps, result.steps)
-    report.traces.add(result.trace)
-    if result.bad:
-        tally.failures += 1
-        tally.first = tally.first or tally.schedules
-        report.signatures[result.signature] += 1
+    def _strategy(self, name: str, number: int) -> Strategy:
+        past = number - PROFILE_RUNS
+        return self.learnt.of(past).strategy(name) if past >= 0 else RandomWalk()
 
+    # --- searches that come to an end ------------------------------------------------------------------------
 
-def _profile(results: Sequence[Result], report: Report) -> Profile:
-    counts: Counter[tuple[int, int]] = Counter()
-    locks: set[int] = set()
-    for result in results:
-        counts |= Counter({(actor, word): count for actor, word, count in result.counts})
-        locks |= set(result.locks)
-        report.steps = max(report.steps, result.steps)
-    return Profile(counts, frozenset(locks))
+    def _search(self, name: str) -> None:
+        kind, _, number = name.partition(":")
+        self.report.search = Search(int(number) if number else None)
+        if kind == "dfs":
+            self._depth_first(name, self.report.search)
+        else:
+            self._reduced(name, self.report.search)
+
+    def _depth_first(self, name: str, search: Search) -> None:
+        frontier = Frontier()
+        while self.report.schedules < self.schedules and (wave := frontier.take(WAVE)):
+            before = self.report.schedules
+            wave = wave[:self.schedules - before]
+            for entry in self._run([(name, 0)] * len(wave),
+                                   lambda _, number: Path(wave[number - before], search.bound)):  # noqa: B023
+                frontier.add(entry.search)
+                search.done = frontier.done
+            if frontier.under_way:
+                return  # it was interrupted, or no more schedules were wanted
+            search.exhausted = frontier.exhausted
+            if not frontier.exhausted:
+                search.preemptions = max(search.preemptions, frontier.next_preemptions - 1)
+
+    def _reduced(self, name: str, search: Search) -> None:
+        """One schedule at a time: which one comes next is known when the one before has ended."""
+        search.classes = 0
+        while self.report.schedules < self.schedules and not search.exhausted:
+            entry = next(self._run([(name, 0)], lambda *_: self._dpor(), jobs=1), None)
+            if entry is None:
+                return
+            search.classes += not entry.search["redundant"]
+            search.exhausted, search.done = entry.search["exhausted"], entry.search["done"]
+
+    def _dpor(self) -> Dpor:
+        """As it was after the schedule before."""
+        if self.state is None and self.journal and self.journal.entries:
+            self.state = self.journal.saved(STATE, len(self.journal.entries))
+        if self.state is None:
+            return Dpor()
+        found = pickle.loads(self.state)
+        assert isinstance(found, Dpor)
+        return found
+
+    # --- running and counting ------------------------------------------------------------------------------
+
+    def _run(self, plan: Sequence[Run], strategy: Callable[[str, int], Strategy],
+             jobs: int | None = None) -> Generator[Entry]:
+        """Each of the plan, counted: those that the journal knows, then the others, which are run.
+
+        ``strategy`` is asked with a name and the number of the schedule in the exploration.
+        """
+        known = 0
+        for (name, seed), entry in zip(plan, self.waiting, strict=False):
+            assert (entry.strategy, entry.seed) == (name, seed), "the journal is of another plan"
+            known += 1
+            self.report.resumed += 1
+            self._count(entry)
+            yield entry
+        left = plan[known:]
+        if not left:
+            return
+        runs = ((strategy(name, number), seed) for number, (name, seed) in enumerate(left, self.report.schedules))
+        worlds = run_worlds(self.scenario, runs, jobs or self.jobs, self.interrupted)
+        try:
+            for (name, seed), result in zip(left, worlds, strict=False):  # fewer when it is interrupted
+                yield self._found(name, seed, result)
+        finally:
+            worlds.close()
+
+    def _found(self, name: str, seed: int, result: Result) -> Entry:
+        """On disk first: the failure, then the journal's line, whose presence says that the failure is there."""
+        entry = self._entry(name, seed, result)
+        if entry.bad and entry.signature not in self.report.signatures:
+            self.failed(name, seed, result, len(self.report.signatures) + 1)
+        if isinstance(entry.search, dict):
+            self.state = entry.search.pop(STATE, None)
+        if self.journal:
+            if self.state is not None:
+                self.journal.save(STATE, len(self.journal.entries) + 1, self.state)
+            self.journal.append(entry)
+        self._count(entry)
+        return entry
+
+    def _entry(self, name: str, seed: int, result: Result) -> Entry:
+        accesses = result.accesses if name == PROFILE else self.report.new_accesses(result.accesses)
+        return Entry(name, seed, result.verdict, result.signature if result.bad else "", result.steps,
+                     len(result.choices), result.deliveries, result.trace, result.orders, result.handovers,
+                     self.report.new_pairs(result.pairs), accesses, result.search)
+
+    def _count(self, entry: Entry) -> None:
+        past = self.report.schedules - PROFILE_RUNS
+        if past >= 0 and not is_search(entry.strategy):
+            tuning = self.learnt.of(past)
+            self.report.count(entry, tuning.series(entry.strategy), tuning.steps)
+        else:
+            self.report.count(entry)
+        if entry.strategy == PROFILE:
+            self.learnt.walked(entry.accesses)
+        self.learnt.count(entry.steps, entry.verdict == "limit")
+        self.tell(self.report)
+        if entry.bad and self.until_failure:
+            raise _Enough

@@ -29,7 +29,7 @@ from cpuemu.coordinator.processes import die_with, kill, start
 from cpuemu.core import Core, Ram
 from cpuemu.errors import UserError
 from cpuemu.explore.schedule import Schedule, event_of
-from cpuemu.explore.strategies.base import Event, Strategy
+from cpuemu.explore.strategies.base import Event, Search, Strategy
 from cpuemu.kernel.hung_task import edges, explain, find_cycle
 from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
@@ -172,9 +172,12 @@ class _World:
                 if schedule.too_long(STEP_LIMIT):
                     return schedule
                 observe(self.machine, enabled)
+                if isinstance(strategy, Search):
+                    schedule.pending.append(self._pending())
                 schedule.step(enabled, strategy, self._let)
             elif self._stuck() or not self._advance_time():
                 break
+        schedule.pending.append(self._pending())
         self._judge(schedule)
         return schedule
 
@@ -216,12 +219,23 @@ class _World:
         """CPUs that can go on, then deliveries: CPU after CPU, vector after vector."""
         ready = [event for actor in self.baton.ready(self.clock.now_ns) if (event := self.next[actor])]
         for actor, opens in enumerate(self.opens):
-            words = self.machine.cpus[actor]
-            pending = words.pending
-            if opens and pending.whole():
-                ready += [Event(self.count + actor * Vector.NR + vector, words.addr(Cpu.pending, vector), True)
-                          for vector in range(Vector.NR) if pending[vector]]
+            if opens:
+                ready += self._deliveries(actor)
         return ready
+
+    def _deliveries(self, cpu: int) -> list[Event]:
+        """Interrupts that are pending for a CPU."""
+        words = self.machine.cpus[cpu]
+        pending = words.pending
+        if not pending.whole():
+            return []
+        return [Event(self.count + cpu * Vector.NR + vector, words.addr(Cpu.pending, vector), True, host=cpu)
+                for vector in range(Vector.NR) if pending[vector]]
+
+    def _pending(self) -> tuple[Event, ...]:
+        """What every actor does next, enabled or not."""
+        return (*(event for event in self.next if event), *(each for cpu, event in enumerate(self.next) if event
+                                                            for each in self._deliveries(cpu)))
 
     def _let(self, actor: int) -> None:
         self.clock.now_ns = self.clock.now_ns + STEP_NS

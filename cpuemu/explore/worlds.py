@@ -5,26 +5,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import select
 import socket
-import tempfile
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
+from cpuemu.coordinator.power_on import remove_sockets, socket_directory
 from cpuemu.coordinator.processes import die_with, exit_status, kill, start
 from cpuemu.errors import UserError
+from cpuemu.explore import species
 from cpuemu.explore.machine import Scenario, run_schedule
 from cpuemu.explore.schedule import Schedule
-from cpuemu.explore.strategies.base import Event, Strategy
+from cpuemu.explore.species import Access, Pair
+from cpuemu.explore.strategies.base import Event, Search, Strategy
 from cpuemu.explore.strategies.replay import Diverged
 from cpuemu.layout import Machine
 
@@ -38,15 +39,23 @@ class Interrupted(Exception):
 
 @dataclass
 class Result:
-    """What a world says of its schedule."""
+    """What a world says of its schedule.
+
+    ``trace``, ``orders``, ``handovers``: hashes of what ran, from fine to coarse (cpuemu.explore.species).
+    ``search``: what an exhaustive search has to know of it.
+    """
 
     verdict: str
     message: str
     choices: list[int]
     steps: int
     trace: str
-    counts: list[tuple[int, int, int]] = field(default_factory=list)
-    locks: list[int] = field(default_factory=list)
+    orders: str = ""
+    handovers: str = ""
+    pairs: list[Pair] = field(default_factory=list)
+    accesses: list[Access] = field(default_factory=list)
+    deliveries: int = 0
+    search: Any = None
     watched: list[str] = field(default_factory=list)
     """What ``watch`` said before each step."""
 
@@ -101,11 +110,11 @@ class World:
 
     def __init__(self, scenario: Scenario, strategy: Strategy, seed: int, core: int,
                  watch: Watch | None = None) -> None:
-        # Ours, not the world's: whoever kills the world leaves nothing behind.
-        self.directory = tempfile.TemporaryDirectory(prefix="cpuemu-explore-")
+        # Ours, not the world's: whoever kills the world leaves nothing behind; if we are killed, the next one sweeps.
+        self.directory = socket_directory()
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, watch,
-                         Path(self.directory.name), theirs, self.channel, os.getpid())
+        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, watch, self.directory, theirs,
+                         self.channel, os.getpid())
         theirs.close()
         self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
@@ -121,7 +130,8 @@ class World:
         answer: dict[str, Any] = msgpack.unpackb(said)
         if "error" in answer:
             raise UserError(answer["error"])
-        return Result(**{**answer, "counts": [tuple(each) for each in answer["counts"]]})
+        return Result(**{**answer, "pairs": [tuple(each) for each in answer["pairs"]],
+                         "accesses": [Access(*each) for each in answer["accesses"]]})
 
     def _all(self, interrupted: Sequence[float]) -> bytes:
         poller = select.poll()
@@ -153,7 +163,7 @@ class World:
             kill(self.pid)
             self._reap()
         self.channel.close()
-        self.directory.cleanup()
+        remove_sockets(self.directory)
 
 
 def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: Watch | None, directory: Path,
@@ -164,7 +174,11 @@ def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: 
     said: list[str] = []
     observe = (lambda machine, enabled: said.append(watch(machine, enabled))) if watch else None
     try:
-        answer = {**asdict(result_of(run_schedule(scenario, strategy, seed, directory, observe))), "watched": said}
+        schedule = run_schedule(scenario, strategy, seed, directory, observe)
+        answer = {**vars(result_of(schedule)), "watched": said}
+        if isinstance(strategy, Search):
+            strategy.end(schedule.events, schedule.pending)
+            answer["search"] = strategy.told()
     except (UserError, Diverged) as error:
         answer = {"error": str(error)}
     channel.sendall(msgpack.packb(answer))
@@ -172,8 +186,7 @@ def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: 
 
 
 def result_of(schedule: Schedule) -> Result:
-    counts = Counter((event.actor, event.word) for event in schedule.events)
-    steps = msgpack.packb([(event.actor, event.word, event.write, event.site) for event in schedule.events])
-    return Result(schedule.verdict, schedule.message, schedule.choices, len(schedule.events),
-                  hashlib.sha256(steps).hexdigest()[:16], [(*key, count) for key, count in counts.items()],
-                  sorted({event.word for event in schedule.events if event.lock}))
+    events = schedule.events
+    return Result(schedule.verdict, schedule.message, schedule.choices, len(events), species.trace(events),
+                  species.orders(events), species.handovers(events), species.pairs(events), species.accesses(events),
+                  sum(event.host is not None for event in events))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Event:
 
     ``word``: the object that it accesses, 0 for none.  ``lock``: it takes a lock or gives it back (a write, too).
     ``waits``: it can go on only while something holds; a lock is taken so, and given back without.
+    ``host``: the actor on which it runs, if that is another one: a delivery runs on its CPU.
     """
 
     actor: int
@@ -27,6 +28,12 @@ class Event:
     site: int = 0
     lock: bool = False
     waits: bool = False
+    host: int | None = None
+
+    @property
+    def line(self) -> int:
+        """Whose steps it is one of: those of one line are in order."""
+        return self.actor if self.host is None else self.host
 
     def conflicts(self, other: Event) -> bool:
         """Whether the order of the two can matter: one object, and one of them writes it."""
@@ -48,11 +55,12 @@ class Strategy(Protocol):
         """``event`` ran, chosen among ``enabled`` (itself included), or because it was the only one."""
 
 
+@runtime_checkable
 class Search(Strategy, Protocol):
-    """A strategy that comes to an end: it is told how each schedule went."""
-
-    exhausted: bool
-    """All schedules that it is for have been run."""
+    """A strategy of an exhaustive search: it is told how its schedule went, and says what is left to do."""
 
     def end(self, events: Sequence[Event], pending: Sequence[Sequence[Event]]) -> None:
         """The steps of the schedule, and before each of them, and at its end, what every actor does next."""
+
+    def told(self) -> Any:
+        """What whoever goes on with the search has to know: plain data."""

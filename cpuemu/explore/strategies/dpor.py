@@ -6,18 +6,37 @@ each schedule its races are looked for: a step, and another actor's later one th
 behind it otherwise; before the first of them the other actor gets its turn in a later schedule.
 
 There is no bound of preemptions here: a reduction under a bound loses final states.
+
+A step conflicts with another by the word that it has declared, and a delivery with all steps of its CPU: it changes
+what that CPU does next.  What code touches between two points is not looked at, and neither is time.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypedDict
 
 from cpuemu.explore.strategies.base import Event
 
 Clock = dict[int, int]
 """Of an actor: how many steps of each actor happened before what it does next."""
+
+
+class Told(TypedDict):
+    """What one schedule says of the search: ``search`` is the strategy itself, ``done`` the share that it estimates."""
+
+    search: bytes
+    redundant: bool
+    exhausted: bool
+    done: float
+
+
+def dependent(one: Event, other: Event) -> bool:
+    """Whether the order of the two can matter."""
+    return one.conflicts(other) or (one.actor != other.actor and one.line == other.line)
 
 
 @dataclass
@@ -81,7 +100,7 @@ class Dpor:
         """What was run from the parent already, or slept there, and commutes with the step that led here."""
         step = next(event for event in parent.enabled if event.actor == parent.chosen)
         before = parent.sleep | {event.actor: event for event in parent.enabled if event.actor in parent.done}
-        return {actor: event for actor, event in before.items() if actor != step.actor and not event.conflicts(step)}
+        return {actor: event for actor, event in before.items() if actor != step.actor and not dependent(event, step)}
 
     def end(self, events: Sequence[Event], pending: Sequence[Sequence[Event]]) -> None:
         """The schedule is over: look for its races.  ``pending``: before each step and at the end, by actor."""
@@ -90,6 +109,18 @@ class Dpor:
             for event in waiting:
                 self._race(events[:step], clocks, event)
         self.exhausted = not any(self._open(node) for node in self.path)
+
+    def told(self) -> Told:
+        return Told(search=pickle.dumps(self), redundant=self.redundant, exhausted=self.exhausted, done=self.done)
+
+    @property
+    def done(self) -> float:
+        """Knuth's estimate, of the tree as far as it is known: it grows while races are found."""
+        share = 1.0
+        for node in reversed(self.path):
+            children = node.backtrack | node.done | {node.chosen}
+            share = (len(node.done) + share) / max(1, len(children - set(node.sleep)))
+        return min(share, 1.0)
 
     def _race(self, events: Sequence[Event], clocks: Sequence[tuple[Clock, int]], event: Event) -> None:
         """Whether ``event``, which comes next, races with an earlier step: the last one that it could have preceded."""
@@ -100,11 +131,11 @@ class Dpor:
                 break
         for earlier in reversed(range(len(events))):
             other = events[earlier]
-            if other.conflicts(event) and _may_be_together(other, event):
-                if clocks[earlier][1] > known.get(other.actor, 0):
-                    node = self.path[earlier]
-                    able = {each.actor for each in node.enabled}
-                    node.backtrack |= {event.actor} if event.actor in able else able
+            if (dependent(other, event) and _may_be_together(other, event)
+                    and clocks[earlier][1] > known.get(other.actor, 0)):
+                node = self.path[earlier]
+                able = {each.actor for each in node.enabled}
+                node.backtrack |= {event.actor} if event.actor in able else able
                 return
 
 
@@ -116,12 +147,15 @@ def _may_be_together(one: Event, other: Event) -> bool:
 def clocks_of(events: Sequence[Event]) -> list[tuple[Clock, int]]:
     """Of each step: the steps of every actor that it comes behind, itself included, and its number among its own."""
     actors: dict[int, Clock] = {}
+    lines: dict[int, Clock] = {}
     written: dict[int, Clock] = {}
     accessed: dict[int, Clock] = {}
     found = []
     for event in events:
         clock = dict(actors.get(event.actor, {}))
+        _join(clock, lines.get(event.line, {}))
         clock[event.actor] = clock.get(event.actor, 0) + 1
+        lines[event.line] = clock
         if event.word:
             _join(clock, (accessed if event.write else written).get(event.word, {}))
             _join(accessed.setdefault(event.word, {}), clock)
