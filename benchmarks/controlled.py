@@ -10,11 +10,11 @@ from random import Random
 
 from benchmarks.measure import Goal, Row, Settings, median
 from cpuemu.explore.conductor import Conductor
-from cpuemu.explore.machine import Scenario
 from cpuemu.explore.stage import Program, Stage
 from cpuemu.explore.strategies.base import Event, Strategy
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import run_worlds
+from cpuemu.scenarios.base import Scenario
 
 ACTORS = 8
 STEPS = 1000
@@ -81,7 +81,7 @@ def _a_point(conductor: Conductor, strategy: Strategy, seed: int) -> float:
 
 def schedules(settings: Settings) -> Iterator[Row]:
     """Milliseconds of one schedule of a whole machine."""
-    scenario = Scenario("callers", CALLERS, cpus=CPUS)
+    scenario = Scenario("callers", workload=CALLERS, cpus=CPUS)
     row = Row(f"a schedule on {CPUS} CPUs, with its reset", "ms", [], goal=Goal(value=15))
     steps = []
     for turn in range(settings.repeat):

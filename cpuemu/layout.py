@@ -369,6 +369,7 @@ class Header(View, align=64):
     nr_ops = u32("launcher", "replay operations")
     nr_heads = u32("launcher", "list heads behind the last page")
     checked = u32("launcher", "checked mode: writes are held against their declarations, leaves assert their locks")
+    silent = u32("launcher", "what the oracles find is thrown away")
     preempt_model = u32("launcher", "Preempt")
     park = u32("launcher", "an offline CPU's process is kept (--offline park)")
     trace_all = u32("launcher", "every ring is streamed to a file before it wraps")
@@ -378,7 +379,7 @@ class Header(View, align=64):
     start_ns = u64("launcher", "CLOCK_MONOTONIC at exec of the command")
     boot_ns = u64("coordinator", "CLOCK_MONOTONIC at power-on")
     ready_ns = u64("coordinator", "CLOCK_MONOTONIC when the last CPU was online")
-    state = u32("coordinator", "MachineState")
+    state = u32("coordinator; FAILED whoever found first", "MachineState")
     frozen = u32("whoever found first", "rings take no more records but the tail")
     tickets = u64("any CPU, atomically", "the last interrupt ticket given out")
     nr_findings = u32("any CPU, atomically", "entries of `findings` begun")
@@ -465,6 +466,7 @@ class Cpu(View, align=64):
     errand = u32("the CPU's borrower", "Errand: why it gave the CPU back")
     errand_cpu = u32("the CPU's borrower", "SEND: to whom")
     errand_vector = u32("the CPU's borrower", "SEND: what")
+    errand_ticket = u64("the CPU's borrower", "INTERRUPTS of a controlled schedule: which one")
 
 
 class Process(View, align=64):

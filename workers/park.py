@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def play_dead(cpu: Cpu) -> bool:
     """The CPU of this process has left the machine.  True: the process is kept for the CPU's next life."""
-    parked, kept = bool(cpu.header.park), keeps(cpu)
+    parked, kept = bool(cpu.header.park), keeps(cpu.machine, cpu.process)
     process, apic = cpu.machine.processes[cpu.process], cpu.apic
     after = ProcessState.PARKED if parked else ProcessState.GONE
     if not kept:
@@ -23,11 +23,12 @@ def play_dead(cpu: Cpu) -> bool:
     cpu.me.state = CpuState.PARKED if kept or parked else CpuState.GONE
     cpu.ram.fence()
     cpu.ring_coordinator()
+    cpu.gate.leave(cpu)
     if kept:
         if cpu.spill is not None:
             cpu.spill()
         keep(cpu, title)
-        apic.close()
+        cpu.gate.close(apic)
         if not cpu.ram.cmpxchg(process.addr(Process.state), ProcessState.KEPT, after):
             process.state = after = ProcessState.GONE  # abandoned: the CPU has another process
         title(f"cpuemu {process_name(process)}")
@@ -38,7 +39,7 @@ def leave(cpu: Cpu) -> None:
     """In order: what was traced is in its file, what was sent has left."""
     if cpu.spill is not None:
         cpu.spill()
-    cpu.apic.close()
+    cpu.gate.close(cpu.apic)
 
 
 def wait_for_next_life(cpu: Cpu) -> int:

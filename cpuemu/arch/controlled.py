@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.baton import Baton
 from cpuemu.arch.cpu import PowerOff, Term
 from cpuemu.arch.gate import Kind
-from cpuemu.layout import WAIT_TERMS, Header, Lock, MachineState, Op
+from cpuemu.arch.lending import run_errand
+from cpuemu.layout import WAIT_TERMS, Errand, Header, Lock, MachineState, Op
 from cpuemu.layout import Cpu as CpuWords
 from cpuemu.schema import View, u64
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
+    from cpuemu.arch.apic import Apic
     from cpuemu.arch.cpu import Cpu
     from cpuemu.schema import Address
 
@@ -83,6 +85,10 @@ class ControlledGate:
                 cpu.traps.preempt(cpu)
 
     def _deliver(self, cpu: Cpu, ticket: int) -> None:
+        if cpu.borrowed:
+            cpu.me.errand_ticket = ticket
+            run_errand(cpu, Errand.INTERRUPTS)
+            return
         frames = select.poll()
         frames.register(cpu.apic.fd, select.POLLIN)
         cpu.apic.collect()
@@ -114,6 +120,15 @@ class ControlledGate:
 
     def choose(self, cpu: Cpu, tickets: list[int]) -> int:
         raise AssertionError("a controlled CPU is told what it takes")
+
+    def take(self, cpu: Cpu) -> None:
+        self._deliver(cpu, cpu.me.errand_ticket)
+
+    def leave(self, cpu: Cpu) -> None:
+        self.baton.leave(cpu.number)
+
+    def close(self, apic: Apic) -> None:
+        """Not before the schedule ends: when its frames are taken is somebody else's decision."""
 
     def now(self, cpu: Cpu) -> int:
         return self.clock.now_ns

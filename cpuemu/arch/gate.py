@@ -2,7 +2,7 @@
 
 Everything that is not decided by the code itself passes here: which CPU moves, which pending interrupt is
 taken, when a lock is got, how long a wait lasts, what time it is.  The gate of this file is the free-running
-one: all CPUs at once, real time, the lowest ticket first.  A controlled gate has the same six methods.
+one: all CPUs at once, real time, the lowest ticket first.  A controlled gate has the same methods.
 
 Steps:         a point is declared *before* the access it names (site, word, kind), so that whoever decides
                knows what would come next.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from cpuemu import core
 
 if TYPE_CHECKING:
+    from cpuemu.arch.apic import Apic
     from cpuemu.arch.cpu import Cpu
     from cpuemu.schema import Address
 
@@ -53,6 +54,15 @@ class Gate(Protocol):
     def choose(self, cpu: Cpu, tickets: list[int]) -> int:
         """Which of the interrupts in hand is taken; 0: none now."""
 
+    def take(self, cpu: Cpu) -> None:
+        """Whoever has borrowed this CPU has come to where it takes interrupts: take them, in the CPU's own process."""
+
+    def leave(self, cpu: Cpu) -> None:
+        """This CPU is offline: its process does nothing more as this CPU in this life."""
+
+    def close(self, apic: Apic) -> None:
+        """A CPU's process needs its interrupt controller no more: what it has sent must still arrive."""
+
     def now(self, cpu: Cpu) -> int:
         """The time in nanoseconds."""
 
@@ -85,6 +95,15 @@ class FreeGate:
 
     def choose(self, cpu: Cpu, tickets: list[int]) -> int:
         return tickets[0]
+
+    def take(self, cpu: Cpu) -> None:
+        cpu.take_interrupts()
+
+    def leave(self, cpu: Cpu) -> None:
+        pass
+
+    def close(self, apic: Apic) -> None:
+        apic.close()
 
     def now(self, cpu: Cpu) -> int:
         return core.now()

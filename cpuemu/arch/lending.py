@@ -96,7 +96,7 @@ def _lend(cpu: Cpu) -> None:
         if me.errand == Errand.SCHEDULE:
             break
         if me.errand == Errand.INTERRUPTS:
-            cpu.take_interrupts()
+            cpu.gate.take(cpu)
         else:
             cpu.apic.post(me.errand_cpu, Vector(me.errand_vector), cpu.off)
     cpu.core.trace(Event.CPUEMU_CPU_BACK, me.current, borrower.cpu, borrower.generation, borrower.pid)
@@ -111,10 +111,10 @@ def _wait_until_back(cpu: Cpu) -> None:
 # --- the borrower ------------------------------------------------------------------------------------------
 
 
-def keeps(cpu: Cpu) -> bool:
-    """Whether tasks have their kernel stacks in this process, which has left its CPU."""
-    return any(task.in_kernel and task.process == cpu.process and task.sched_class == SchedClass.FAIR
-               and task.state not in (TaskState.UNUSED, TaskState.DEAD) for task in cpu.machine.tasks)
+def keeps(machine: Machine, process: int) -> bool:
+    """Whether tasks have their kernel stacks in a process, which has left its CPU."""
+    return any(task.in_kernel and task.process == process and task.sched_class == SchedClass.FAIR
+               and task.state not in (TaskState.UNUSED, TaskState.DEAD) for task in machine.tasks)
 
 
 def keep(cpu: Cpu, title: Callable[[str], None]) -> None:
@@ -124,7 +124,7 @@ def keep(cpu: Cpu, title: Callable[[str], None]) -> None:
     """
     mine = cpu.machine.processes[cpu.process]
     try:
-        while keeps(cpu):
+        while keeps(cpu.machine, cpu.process):
             title(f"cpuemu {process_name(mine)}")
             _serve(cpu, mine, mine.serves)
     except PowerOff:

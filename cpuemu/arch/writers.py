@@ -96,6 +96,11 @@ def outside(who: Writer, write: Write) -> bool:
     return False
 
 
+def found_first(who: Writer, write: Write) -> bool:
+    """A fatal finding freezes the rings first."""
+    return bool(who.machine.header.frozen)
+
+
 def anyone(who: Writer, write: Write) -> bool:
     return True
 
@@ -291,6 +296,7 @@ RULES: Mapping[str, Rule] = {
     "CPU_ONLINE and CPU_DEAD": either(control, boot_cpu),
     "CPU_ONLINE and CPU_DEAD, kswapd": either(control, boot_cpu, kswapd),
     "the CPU; its hotplug notifiers": either(the_cpu, control),
+    "coordinator; FAILED whoever found first": found_first,
     "whoever found first": anyone,
     "whoever found it, last": atomically,
     "finder": anyone,

@@ -13,7 +13,7 @@ import click
 from cpuemu.cli.explored import Progress, print_report
 
 if TYPE_CHECKING:
-    from cpuemu.explore.machine import Scenario
+    from cpuemu.scenarios.base import Scenario
 
 EXPLORE_EXAMPLES = """
 \b
@@ -48,12 +48,17 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @click.command(epilog=EXPLORE_EXAMPLES, context_settings=SETTINGS)
-@click.argument("workload", metavar="WORKLOAD")
-@click.option("--cpus", type=click.IntRange(1, 16), default=3, show_default=True, metavar="N", help="Number of CPUs.")
-@click.option("--memory", default="16M", show_default=True, metavar="SIZE", help="Memory, as launch takes it.")
-@click.option("--profile", default="v3.2", show_default=True, metavar="NAME", help="Kernel to behave like.")
-@click.option("--preempt", type=click.Choice(["none", "voluntary", "full"]), default="none", show_default=True,
-              help="Preemption model.")
+@click.argument("spec", metavar="SCENARIO")
+@click.option("--cpus", type=click.IntRange(1, 16), metavar="N", help="Number of CPUs.  [as the scenario says, or 3]")
+@click.option("--memory", metavar="SIZE", help="Memory, as launch takes it.  [as the scenario says, or 16M]")
+@click.option("--profile", metavar="NAME", help="Kernel to behave like.  [as the scenario says, or v3.2]")
+@click.option("--preempt", type=click.Choice(["none", "voluntary", "full"]),
+              help="Preemption model.  [as the scenario says, or none]")
+@click.option("--policy", metavar="NAME", help="Drain policy, as launch takes it.  [the scenario's or the profile's]")
+@click.option("--patch", type=click.Path(path_type=Path), metavar="FILE", help="A unified diff against cpuemu/kernel "
+              "or cpuemu/policies: the kernel that is explored is the patched one.")
+@click.option("--no-oracles", is_flag=True, help="Throw away what the oracles find: only a machine that stands "
+              "still fails then.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="random, pct:DEPTH, pos, basic-pos, urw, "
               "surw, delay:DELAYS or FILE.py:CLASS; several take turns.  Alone: the exhaustive dfs:PREEMPTIONS, dfs "
               "and dpor.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
@@ -68,35 +73,43 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--self-check", type=click.IntRange(1), metavar="N", help="Search nothing: run N schedules twice each, "
               "and compare who could move before every step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
-def explore(workload: str, memory: str, strategies: tuple[str, ...], schedules: int, jobs: int, until_failure: bool,
-            seed: int, save: Path | None, self_check: int | None, as_json: bool, **machine: Any) -> None:
-    """Run a workload under schedules that strategies choose, and keep what fails.
+def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool, strategies: tuple[str, ...],
+            schedules: int, jobs: int, until_failure: bool, seed: int, save: Path | None, self_check: int | None,
+            as_json: bool, **machine: Any) -> None:
+    """Run a scenario under schedules that strategies choose, and keep what fails.
 
     The same processes, sockets and kernel code as in a launch; but one CPU moves at a time, from one point of the
-    kernel code to the next, and pending interrupts are delivered when the strategy says so.  WORKLOAD is
-    FILE.py:CLASS, as launch takes it.  Bringing the CPUs up is no part of the search.
+    kernel code to the next, and pending interrupts are delivered when the strategy says so.  SCENARIO is
+    FILE.py (with a SCENARIO in it: tasks, and CPUs that go and come), FILE.py:CLASS (a workload, as launch takes it),
+    or zoo:NUMBER.  Bringing the CPUs up is no part of the search.
 
     An exploration that was stopped, or killed, goes on when the same command is given again, also with more
     --schedules; what comes out is what it would have been without the break.
     """
+    from cpuemu import patches
     from cpuemu.cli.options import parse_size
+    from cpuemu.scenarios.load import boot_kernel, file_of, load_scenario
+
+    scenario = load_scenario(spec, memory=parse_size(memory) if memory else None,
+                             patch=patches.read(patch) if patch else None, oracles=False if no_oracles else None,
+                             **machine)
+    boot_kernel(scenario)  # before the kernel is imported, as the next lines do
+
     from cpuemu.explore.explorer import Exploration
     from cpuemu.explore.failure import failure_of
     from cpuemu.explore.failure import save as save_failure
     from cpuemu.explore.journal import Journal, code
-    from cpuemu.explore.machine import Scenario
     from cpuemu.explore.portfolio import PORTFOLIO, check_strategies, runs
     from cpuemu.explore.summary import as_data
     from cpuemu.explore.worlds import Result
-    from cpuemu.profiles import profile_named
+    from cpuemu.profiles import policy_named
 
     names = strategies or PORTFOLIO
     check_strategies(names)
-    profile_named(machine["profile"])
-    scenario = Scenario(workload.rpartition(":")[2] or workload, workload, memory=parse_size(memory), **machine)
+    policy_named(scenario.profile, scenario.policy)
     if self_check:
         click.get_current_context().exit(_self_check(scenario, self_check, seed, jobs))
-    files = [Path(spec.rpartition(":")[0]) for spec in (workload, *names) if ".py:" in spec]
+    files = [*filter(None, [file_of(spec)]), *(Path(name.rpartition(":")[0]) for name in names if ".py:" in name)]
     header = {"scenario": repr(scenario), "strategies": list(names), "seed": seed, "until_failure": until_failure,
               "code": code(files)}
     directory = save or EXPLORATIONS / f"{scenario.name}-{_digest(header)}"
@@ -154,6 +167,10 @@ def _digest(header: dict[str, Any]) -> str:
 @click.option("--times", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How often.")
 def replay(file: Path, times: int) -> None:
     """Run the schedule of a file again, and compare it step for step."""
+    from cpuemu.scenarios.load import boot_kernel_of
+
+    boot_kernel_of(file)
+
     from cpuemu.explore.failure import read
 
     failure = read(file)

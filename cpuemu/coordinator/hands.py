@@ -44,7 +44,7 @@ class Hands:
         self._fork(cpu)
 
     def _wake(self, process: Process) -> None:
-        process.generation = self._new_life(process.cpu, process.index)
+        process.generation = new_life(self.ram, self.machine, process.cpu, process.index)
         self.leaving.discard(process.index)
         self.ram.xchg(process.addr(Process.state), ProcessState.RUNNING)
         ring(self.machine, self.doorbells, process.index)
@@ -54,7 +54,7 @@ class Hands:
         assert entry is not None, "no operation is begun without room"
         process = self.machine.processes[entry]
         process.cpu, process.pid, process.state = cpu, 0, ProcessState.RUNNING
-        process.generation = self._new_life(cpu, entry)
+        process.generation = new_life(self.ram, self.machine, cpu, entry)
         self.alive[entry] = cpu
         self.leaving.discard(entry)
         with contextlib.suppress(OSError):  # the zygote died: its pidfd says so
@@ -75,20 +75,6 @@ class Hands:
         words.exit_status = status
         if words.process == entry and words.state == CpuState.PARKED and process.state == ProcessState.GONE:
             words.state = CpuState.GONE  # it had kept tasks, and they are out
-
-    def _new_life(self, cpu: int, process: int) -> int:
-        """Reset what the hardware of a dead CPU holds.  Context: no process runs this CPU, or it is parked."""
-        words = self.machine.cpus[cpu]
-        for vector in range(Vector.NR):
-            words.pending[vector] = words.inservice[vector] = 0
-        words.in_hand = words.hardirq = words.need_resched = words.user = words.lock_wait = 0
-        words.timer_ns = 0
-        words.irqs_off = 1
-        words.process = words.runner = process
-        generation = words.generation + 1
-        words.generation = generation
-        self.ram.xchg(words.addr(Cpu.state), CpuState.STARTING)
-        return generation
 
     def platform_interrupt(self, cpu: int) -> None:
         # The coordinator always connects, so its frames leave at once, but for a CPU that has just been killed.
@@ -111,3 +97,21 @@ class Hands:
             self.ring(cpu)
         for process in self.alive:
             os.eventfd_write(self.doorbells[bell_of(self.machine, process)], 1)
+
+
+def new_life(ram: Ram, machine: Machine, cpu: int, process: int) -> int:
+    """Reset what the hardware of a dead CPU holds; the number of its next life.
+
+    Context: no process runs this CPU, or it is parked.
+    """
+    words = machine.cpus[cpu]
+    for vector in range(Vector.NR):
+        words.pending[vector] = words.inservice[vector] = 0
+    words.in_hand = words.hardirq = words.need_resched = words.user = words.lock_wait = 0
+    words.timer_ns = 0
+    words.irqs_off = 1
+    words.process = words.runner = process
+    generation = words.generation + 1
+    words.generation = generation
+    ram.xchg(words.addr(Cpu.state), CpuState.STARTING)
+    return generation

@@ -59,21 +59,29 @@ class Operation:
 
     def advance(self, now_ns: int) -> bool:
         """Go as far as possible; True when the operation is over."""
+        return any(self.go_on(now_ns) for _ in iter(self.ready, False))
+
+    def ready(self) -> bool:
+        """Whether it can go on: no row is under way, or the one that is has ended."""
+        return self.step is Step.NEXT or self._ended()
+
+    def go_on(self, now_ns: int) -> bool:
+        """End the row under way and begin the next that has something to do; True when the operation is over.
+
+        Context: it is ready.
+        """
         hotplug = self.machine.hotplug
         if not self.started_ns:
             self.started_ns = now_ns
             hotplug.cpu, hotplug.up, hotplug.busy = self.cpu, self.up, 1
-        while self.row is not None:
-            if self.step is Step.NEXT and not self._begin():
-                continue
-            if not self._finished():
-                return False
-            self.step = Step.NEXT
-            self.position += -1 if self.undoing else 1
-        if not self.finished_ns:
+        if self.step is not Step.NEXT:
+            self._end()
+        while self.row is not None and not self._begin():
+            pass
+        if self.row is None and not self.finished_ns:
             self.finished_ns = now_ns
             hotplug.busy = 0
-        return True
+        return self.row is None
 
     def _begin(self) -> bool:
         """Start the row at ``position``; False when there is nothing to do for it."""
@@ -102,14 +110,16 @@ class Operation:
         elif self.machine.cpus[self.cpu].state not in (CpuState.STARTING, CpuState.READY):
             self.hands.start_process(self.cpu)
 
-    def _finished(self) -> bool:
+    def _end(self) -> None:
+        hotplug = self.machine.hotplug
+        if self.step is Step.KERNEL and hotplug.result and not self.undoing:
+            self.result, self.undoing = hotplug.result, True
+        self.step = Step.NEXT
+        self.position += -1 if self.undoing else 1
+
+    def _ended(self) -> bool:
         if self.step is Step.KERNEL:
-            hotplug = self.machine.hotplug
-            if hotplug.answer != self._sequence:
-                return False
-            if hotplug.result and not self.undoing:
-                self.result, self.undoing = hotplug.result, True
-            return True
+            return bool(self.machine.hotplug.answer == self._sequence)
         state = self.machine.cpus[self.cpu].state
         if self.rows[self.position].name == START_PROCESS:
             return state == CpuState.READY

@@ -14,7 +14,6 @@ from random import Random
 
 from cpuemu.coordinator.interrupts import interrupts
 from cpuemu.explore.journal import Entry, Journal
-from cpuemu.explore.machine import Scenario
 from cpuemu.explore.portfolio import PROFILE, PROFILE_EVERY, PROFILE_RUNS, Learnt, is_search
 from cpuemu.explore.strategies.base import Strategy
 from cpuemu.explore.strategies.dfs import Frontier, Path
@@ -22,6 +21,7 @@ from cpuemu.explore.strategies.dpor import Dpor
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.tally import Report, Search, Tally
 from cpuemu.explore.worlds import Result, run_worlds
+from cpuemu.scenarios.base import Scenario
 
 WAVE = 32
 """Prefixes that an exhaustive search takes at a time: what it runs next does not depend on ``jobs``."""

@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from cpuemu.errors import UserError
-from cpuemu.explore.machine import Scenario
 from cpuemu.explore.strategies.replay import Replay
 from cpuemu.explore.worlds import Result, run_world
 from cpuemu.layout import TAG
+from cpuemu.patches import applied
+from cpuemu.scenarios.base import Scenario
+from cpuemu.scenarios.load import file_of, of_record, record_of
 from cpuemu.sites import NAMES
 
 FORMAT = 1
@@ -47,7 +49,7 @@ class Failure:
 def placement() -> str:
     """Of the code that is here."""
     importlib.import_module("workers.entry")  # by name: cpuemu never imports workers; it completes the table of sites
-    return hashlib.sha256("\n".join([f"{TAG:x}", *sorted(NAMES)]).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([f"{TAG:x}", applied(), *sorted(NAMES)]).encode()).hexdigest()[:12]
 
 
 def failure_of(scenario: Scenario, strategy: str, seed: int, result: Result) -> Failure:
@@ -57,11 +59,11 @@ def failure_of(scenario: Scenario, strategy: str, seed: int, result: Result) -> 
 
 def program(scenario: Scenario) -> str:
     """Of the user's file, empty for a workload of our own.  Raises UserError."""
-    file, colon, _ = scenario.workload.rpartition(":")
-    if not colon or not file.endswith(".py"):
+    file = file_of(scenario.source)
+    if file is None:
         return ""
     try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}); a schedule needs its program") from None
 
@@ -70,7 +72,7 @@ def save(failure: Failure, path: Path) -> None:
     """Raises UserError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(failure), indent=1) + "\n")
+        path.write_text(json.dumps({**vars(failure), "scenario": record_of(failure.scenario)}, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); name another place with --save") from None
 
@@ -81,7 +83,7 @@ def read(path: Path) -> Failure:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
             raise UserError(f"{path}: a schedule of format {content['format']}, this cpuemu reads format {FORMAT}")
-        failure = Failure(**{**content, "scenario": Scenario(**content["scenario"])})
+        failure = Failure(**{**content, "scenario": of_record(content["scenario"])})
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that explore has saved") from None
     except (ValueError, KeyError, TypeError):
@@ -90,6 +92,6 @@ def read(path: Path) -> Failure:
         raise UserError(f"{path}: made by another version of the kernel code (points {failure.placement}, here "
                         f"{placement()}): its decisions mean something else here; explore again")
     if failure.program != program(failure.scenario):
-        raise UserError(f"{path}: {failure.scenario.workload.rpartition(':')[0]} has changed since: the decisions are "
+        raise UserError(f"{path}: {file_of(failure.scenario.source)} has changed since: the decisions are "
                         "those of another program; explore again")
     return failure

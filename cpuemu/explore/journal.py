@@ -22,7 +22,7 @@ from cpuemu.explore.species import Access, Pair
 
 FORMAT = 1
 NAME = "journal"
-PARTS = ("arch", "coordinator", "core", "explore", "kernel", "policies", "workloads")
+PARTS = ("arch", "coordinator", "core", "explore", "kernel", "policies", "scenarios", "workloads")
 """Packages of cpuemu that what comes out depends on; so do its own files and workers/."""
 
 

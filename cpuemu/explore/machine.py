@@ -1,8 +1,9 @@
 """A whole machine under the baton: one schedule, from power-on to a finding, a deadlock or the end of its tasks.
 
 The same processes, sockets and kernel code as in a free run; the gate is the controlled one.  Actors are the CPUs, and
-of each CPU the delivery of every vector: a pending interrupt moves when it is chosen.  Coming up is no part of the
-search: until the workload is let go, everybody moves in turn and interrupts are taken at once.
+of each CPU the delivery of every vector: a pending interrupt moves when it is chosen; and the coordinator, which walks
+the scenario's hotplug requests.  Coming up is no part of the search: until the workload is let go, everybody moves in
+turn and interrupts are taken at once.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import contextlib
 import importlib
 import mmap
 import os
+import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,15 +27,17 @@ from cpuemu.arch.lending import run
 from cpuemu.arch.ram import create_ram, create_rings, open_ram, open_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
-from cpuemu.coordinator.processes import die_with, kill, start
+from cpuemu.coordinator.processes import die_with, kill, start, title
 from cpuemu.core import Core, Ram
 from cpuemu.errors import UserError
+from cpuemu.explore.hotplug import ParkedHands, Requests
 from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.strategies.base import Event, Search, Strategy
 from cpuemu.kernel.hung_task import edges, explain, find_cycle
 from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
 from cpuemu.kernel.page_audit import audit
+from cpuemu.kernel.sched import CpuOffline
 from cpuemu.kernel.smpboot import smp_prepare_cpus
 from cpuemu.layout import (
     Actor,
@@ -48,28 +52,16 @@ from cpuemu.layout import (
     nr_processes,
 )
 from cpuemu.profiles import profile_named
-from cpuemu.workloads.base import Request
+from cpuemu.scenarios.base import Scenario
+from cpuemu.workloads.base import Request, Workload
 from cpuemu.workloads.load import load
+from cpuemu.workloads.python_task import Guarded
 
 STEP_NS = 1000
 STEP_LIMIT = 50_000
 RINGS = (1024, 4096)
 HUNG_NS = 30_000_000_000
 """Virtual time in which no task ends and nobody moves but for timers: as long as the watchdog waits for a task."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A machine and what its tasks do.  ``workload``: as ``launch --workload`` takes it; ``memory`` in bytes."""
-
-    name: str
-    workload: str
-    cpus: int = 3
-    memory: int = 16 << 20
-    profile: str = "v3.2"
-    preempt: str = "none"
-    tasks: int | None = None
-    operations: int | None = None
 
 
 Observe = Callable[[Machine, Sequence[Event]], None]
@@ -95,9 +87,9 @@ class _World:
     def __init__(self, scenario: Scenario, directory: Path, stacks: bool = False) -> None:
         cpus, self.stacks = scenario.cpus, stacks
         self.scenario, self.count = scenario, cpus
-        self.done, self.done_ns = 0, 0
+        self.done, self.done_ns = (0, 0), 0
         self.entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
-        workload = load(scenario.workload, Request(cpus, scenario.tasks, scenario.operations))
+        workload = workload_of(scenario)
         if workload.streams or not workload.tasks:
             raise UserError(f"{scenario.workload}: nothing to explore; give tasks that end, FILE.py:CLASS, as "
                             "launch takes it (a recording has an order of its own)")
@@ -106,6 +98,7 @@ class _World:
         create_rings(directory, cpus, RINGS)
         self.image, self.machine = image, image.machine
         header = self.machine.header
+        header.silent = not scenario.oracles
         header.preempt_model = Preempt[scenario.preempt.upper()]
         header.private_ipi_mask, header.park, header.checked = profile_named(scenario.profile).private_ipi_mask, 1, 1
         with memoryview(image.mapping) as view:
@@ -123,7 +116,7 @@ class _World:
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
         place = str(directory)
-        boot = self.entry.Boot(0, 1, 0, place, place, self.bells, self.lifeline[0], scenario.profile, None,
+        boot = self.entry.Boot(0, 1, 0, place, place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
                                workload.python_path)
         self.pids = []
         for cpu in range(cpus):
@@ -133,8 +126,15 @@ class _World:
             words.process = words.runner = process.cpu = cpu
             mine = replace(boot, cpu=cpu, process=cpu)
             self.pids.append(start(f"cpuemu cpu {cpu} gen 1", _cpu, self, mine, os.getpid()))
+        self.pipes = [os.pipe() for _, up in scenario.requests if up]
+        for entry, (theirs, _) in enumerate(self.pipes, cpus):
+            mine = replace(boot, process=entry)
+            self.pids.append(start("cpuemu spare", _spare, self, mine, theirs, os.getpid()))
         # From here on there may be a ZeroMQ thread in this process: nobody is forked from it any more.
         self.apic = Apic(image.ram, self.machine, cpus, 1, str(directory))
+        self.hands = ParkedHands(image.ram, self.machine, self.apic, [ours for _, ours in self.pipes], self._let)
+        self.coordinator = cpus * (1 + Vector.NR)
+        self.requests = Requests(self.machine, self.hands, scenario.requests, self.coordinator)
 
     def end(self) -> None:
         for pid in self.pids:
@@ -142,31 +142,17 @@ class _World:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self.apic.close(linger_ms=0)
-        for descriptor in (*self.bells, *self.lifeline):
+        for descriptor in (*self.bells, *self.lifeline, *(each for pipe in self.pipes for each in pipe)):
             os.close(descriptor)
-
-    # --- the coordinator's hands, as hotplug.Operation asks for them ---------------------------------------
-
-    def start_process(self, cpu: int) -> None:
-        raise AssertionError("every process is there from the start")
-
-    def platform_interrupt(self, cpu: int) -> None:
-        self.apic.send(cpu, Vector.PLATFORM)
-
-    def expect_exit(self, cpu: int) -> None:
-        pass
-
-    def process_gone(self, cpu: int) -> bool:
-        return True
 
     # --- one schedule --------------------------------------------------------------------------------------
 
     def run(self, strategy: Strategy, seed: int, observe: Observe) -> Schedule:
         self._boot()
         schedule = Schedule()
-        strategy.begin(self.count * (1 + Vector.NR), Random(seed))
+        strategy.begin(self.coordinator + 1, Random(seed))
         header = self.machine.header
-        while header.tasks_done < header.nr_workload and not header.nr_findings:
+        while not self._over() and header.state < MachineState.OFF and not header.nr_findings:
             enabled = self._enabled()
             if enabled:
                 if schedule.too_long(STEP_LIMIT):
@@ -181,10 +167,15 @@ class _World:
         self._judge(schedule)
         return schedule
 
+    def _over(self) -> bool:
+        header = self.machine.header
+        return bool(header.tasks_done >= header.nr_workload) and self.requests.over
+
     def _stuck(self) -> bool:
         """Nobody can move, and time will not change that: a cycle of waits, or nothing but timers for too long."""
-        if self.machine.header.tasks_done != self.done:
-            self.done, self.done_ns = self.machine.header.tasks_done, self.clock.now_ns
+        done = self.machine.header.tasks_done, self.requests.steps
+        if done != self.done:
+            self.done, self.done_ns = done, self.clock.now_ns
         return bool(find_cycle(edges(self.machine))) or self.clock.now_ns - self.done_ns > HUNG_NS
 
     def _boot(self) -> None:
@@ -193,14 +184,14 @@ class _World:
         boot_cpu = self.machine.cpus[0]
         self._in_turn(lambda: boot_cpu.state == CpuState.RUNNING)
         for cpu in range(1, self.count):
-            operation = Operation(self.machine, self, cpu, up=True)
+            operation = Operation(self.machine, self.hands, cpu, up=True)
             self._in_turn(lambda operation=operation: operation.advance(self.clock.now_ns))  # type: ignore[misc]
             assert not operation.result, f"cpu {cpu} did not come up: {operation.result}"
         header = self.machine.header
         header.state, header.go = MachineState.RUNNING, 1
         self.done_ns = self.clock.now_ns
         for cpu in range(self.count):
-            self.platform_interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
+            self.hands.platform_interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
         self._in_turn(lambda: not any(cpu.pending[Vector.PLATFORM] for cpu in self.machine.cpus))
 
     def _in_turn(self, done: Callable[[], bool]) -> None:
@@ -216,11 +207,13 @@ class _World:
                 raise AssertionError("; ".join(explain(self.machine)) or "nobody can move while the machine comes up")
 
     def _enabled(self) -> list[Event]:
-        """CPUs that can go on, then deliveries: CPU after CPU, vector after vector."""
+        """CPUs that can go on, then deliveries, CPU after CPU, vector after vector, then the coordinator."""
         ready = [event for actor in self.baton.ready(self.clock.now_ns) if (event := self.next[actor])]
         for actor, opens in enumerate(self.opens):
             if opens:
                 ready += self._deliveries(actor)
+        if (request := self.requests.next) and self.machine.header.go and self.requests.ready():
+            ready.append(request)
         return ready
 
     def _deliveries(self, cpu: int) -> list[Event]:
@@ -234,11 +227,16 @@ class _World:
 
     def _pending(self) -> tuple[Event, ...]:
         """What every actor does next, enabled or not."""
-        return (*(event for event in self.next if event), *(each for cpu, event in enumerate(self.next) if event
-                                                            for each in self._deliveries(cpu)))
+        asked = self.requests.next
+        return (*(event for event in self.next if event),
+                *(each for cpu, event in enumerate(self.next) if event for each in self._deliveries(cpu)),
+                *((asked,) if asked else ()))
 
     def _let(self, actor: int) -> None:
         self.clock.now_ns = self.clock.now_ns + STEP_NS
+        if actor == self.coordinator:
+            self.requests.step(self.clock.now_ns)
+            return
         cpu, ticket = actor, 0
         if actor >= self.count:
             cpu, vector = divmod(actor - self.count, Vector.NR)
@@ -248,7 +246,7 @@ class _World:
         self.opens[cpu] = self.baton.opens(cpu)
 
     def _alive(self, cpu: int) -> bool:
-        return process_state(self.pids[cpu]) not in ("", "Z")
+        return process_state(self.pids[self.machine.cpus[cpu].runner]) not in ("", "Z")
 
     def _advance_time(self) -> bool:
         """Nobody can move: to the next deadline.  False: there is none, it is a deadlock."""
@@ -260,27 +258,62 @@ class _World:
 
     def _judge(self, schedule: Schedule) -> None:
         header = self.machine.header
-        if header.nr_findings:
+        if not self.scenario.oracles and not self._over():
+            schedule.verdict, schedule.message = "limit", "the machine stands still"
+        elif header.nr_findings:
             finding = self.machine.findings[0]
             schedule.verdict, schedule.message = "failed", f"{finding.rule}: {finding.message}"
-        elif header.tasks_done < header.nr_workload:
-            schedule.verdict, schedule.message = "deadlock", "; ".join(explain(self.machine))
-        else:
+        elif not self._over():
+            waits = [*explain(self.machine), *filter(None, [self.requests.under_way()])]
+            schedule.verdict, schedule.message = "deadlock", "; ".join(waits)
+        elif self.scenario.oracles:
             lost = audit(self.machine, self.image.mapping, "a schedule that ends with its tasks").findings
             if lost:
                 schedule.verdict, schedule.message = "failed", f"page-conservation: {lost[0]}"
 
 
+def workload_of(scenario: Scenario) -> Workload:
+    """What its tasks do.  Raises UserError."""
+    if scenario.workload:
+        return load(scenario.workload, Request(scenario.cpus))
+    return Workload(scenario.name, scenario.plans())
+
+
 def _cpu(world: _World, boot: Any, parent: int) -> None:
     """A CPU's process, from the baton's first touch to the end of the machine.  ``boot``: as workers.entry has it."""
     die_with(parent)
-    boots = importlib.import_module("workers.boot")
     world.baton.wait(boot.cpu)
-    directory = Path(boot.run_dir)
-    gate = ControlledGate(world.baton, world.clock, world.stacks)
-    cpu = world.entry.plug_in(boot, open_ram(directory), open_rings(directory), gate)
-    cpu.core.control()
-    with contextlib.suppress(PowerOff):
-        (boots.secondary_processor if boot.cpu else boots.boot_processor)(cpu)
-        run(cpu)
-    world.baton.leave(boot.cpu)
+    boots, park = importlib.import_module("workers.boot"), importlib.import_module("workers.park")
+    image, rings = open_ram(Path(boot.run_dir)), open_rings(Path(boot.run_dir))
+    lives = []  # greenlets that are collected run their cleanup: no CPU that has left may do that
+    while True:
+        gate = ControlledGate(world.baton, world.clock, world.stacks)
+        cpu = world.entry.plug_in(boot, image, rings, gate)
+        lives.append(cpu)
+        if world.scenario.tasks:
+            cpu.workload = Guarded(world.scenario, Path(world.scenario.name))
+        cpu.core.control()
+        try:
+            (boots.secondary_processor if boot.cpu else boots.boot_processor)(cpu)
+            run(cpu)
+        except CpuOffline:
+            pass
+        except PowerOff:
+            world.baton.leave(cpu.number)
+            return
+        try:
+            if not park.play_dead(cpu):
+                return  # it had kept tasks, and its CPU has a new process
+        except PowerOff:
+            return
+        world.baton.wait(boot.cpu)
+        boot = replace(boot, generation=world.machine.processes[boot.process].generation)
+
+
+def _spare(world: _World, boot: Any, pipe: int, parent: int) -> None:
+    """A process for a CPU whose own one keeps tasks when it comes back."""
+    die_with(parent)
+    cpu, = struct.unpack("i", os.read(pipe, 4))
+    generation = world.machine.processes[boot.process].generation
+    title(f"cpuemu cpu {cpu} gen {generation}")
+    _cpu(world, replace(boot, cpu=cpu, generation=generation), parent)

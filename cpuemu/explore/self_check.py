@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from random import Random
 
-from cpuemu.explore.machine import Scenario
 from cpuemu.explore.strategies.base import Event, Strategy
 from cpuemu.explore.strategies.pct import Pct
 from cpuemu.explore.strategies.pos import Pos
@@ -19,6 +18,7 @@ from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import Result, run_worlds
 from cpuemu.kernel.wait_records import Look
 from cpuemu.layout import Machine, Vector
+from cpuemu.scenarios.base import Scenario
 from cpuemu.sites import NAMES
 
 STEPS = 1000

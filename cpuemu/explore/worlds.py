@@ -22,12 +22,13 @@ from cpuemu.coordinator.power_on import remove_sockets, socket_directory
 from cpuemu.coordinator.processes import die_with, exit_status, kill, start
 from cpuemu.errors import UserError
 from cpuemu.explore import species
-from cpuemu.explore.machine import Scenario, run_schedule
+from cpuemu.explore.machine import run_schedule
 from cpuemu.explore.schedule import Schedule
 from cpuemu.explore.species import Access, Pair
 from cpuemu.explore.strategies.base import Event, Search, Strategy
 from cpuemu.explore.strategies.replay import Diverged
 from cpuemu.layout import Machine
+from cpuemu.scenarios.base import Scenario
 
 WORLD_LIMIT_S = 300.0
 LOOK_MS = 200

@@ -26,7 +26,7 @@ def write_finding(ram: Ram, machine: Machine, rule: Rule, message: str, cpu: int
     ``cpu``, ``task``, ``stack``: where it was found; ``cpus``, ``tasks``: who else is concerned.
     """
     header = machine.header
-    number = ram.add(header.addr(Header.nr_findings), 1) - 1
+    number = NR_FINDINGS if header.silent else ram.add(header.addr(Header.nr_findings), 1) - 1
     if number < NR_FINDINGS:
         finding = machine.findings[number]
         finding.severity, finding.cpu, finding.task, finding.time_ns = rule.severity, cpu, task, now()

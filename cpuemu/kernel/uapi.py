@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from cpuemu.layout import HELD_PAGES, Machine, MigrateType
+from cpuemu.layout import HELD_PAGES, Machine, MigrateType, first_workload_task
 from cpuemu.schema import Words
 
 
@@ -73,6 +73,7 @@ class ProgramError(Exception):
 class UserTask:
     """A task as its program sees it.
 
+    ``index``: its place among the tasks of the workload; ``cpu``: where it runs now;
     ``vars``: eight unsigned words in RAM, zero at first; ``held``: the blocks it holds; ``failed``: 1 when the last
     allocation failed; ``random(n)``: 0 to n-1 from the task's own stream, the same for the same seed.
     """
@@ -80,6 +81,7 @@ class UserTask:
     def __init__(self, machine: Machine, number: int, cpu: int) -> None:
         self._machine, self._task = machine, machine.tasks[number]
         self.number, self.cpu = number, cpu
+        self.index = number - first_workload_task(machine.dims.cpus)
 
     @property
     def vars(self) -> Words:

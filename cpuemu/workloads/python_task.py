@@ -12,7 +12,7 @@ import inspect
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from cpuemu.kernel.uapi import (
     Alloc,
@@ -40,6 +40,8 @@ def python_workload(spec: str, request: Request) -> Workload:
     """Tasks that run the user's program.  Raises InputError on every mistake that shows before it runs."""
     path, name = split(spec)
     made = instance(spec)
+    if isinstance(made, Planned):
+        return Workload(name, made.plans(request.operations or 0), python_path=f"{path.resolve()}:{name}")
     tasks = request.tasks if request.tasks is not None else _number(made, "tasks", spec, TASKS_A_CPU * request.cpus)
     operations = request.operations or _number(made, "operations", spec, 0)
     held_limit = _number(made, "held_limit", spec, HELD_PAGES)
@@ -49,6 +51,16 @@ def python_workload(spec: str, request: Request) -> Workload:
                       held_limit=min(held_limit, HELD_PAGES))
              for number in range(tasks)]
     return Workload(name, plans, python_path=f"{path.resolve()}:{name}")
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A program that says itself what tasks there are: a scenario."""
+
+    def plans(self, operations: int | None = None) -> list[TaskPlan]:
+        """``operations``: of each, 0 until they are stopped, None: as many as it says itself."""
+
+    def next(self, task: UserTask) -> Operation: ...
 
 
 class Guarded:
@@ -78,15 +90,26 @@ def program(spec: str) -> Guarded:
     return Guarded(instance(spec), split(spec)[0])
 
 
-def instance(spec: str) -> UserProgram:
-    """An object of the user's class.  Raises InputError."""
+def attribute(spec: str) -> Any:
+    """What stands under the name in the user's file.  Raises InputError."""
     path, name = split(spec)
     module = _module(path, spec)
-    made = getattr(module, name, None)
-    if made is None:
+    found = getattr(module, name, None)
+    if found is None:
         classes = [key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == MODULE]
         raise InputError(f"--workload {spec}: {path} has no class {name!r}" +
                          (f"; it has {', '.join(classes)}" if classes else ""))
+    return found
+
+
+def instance(spec: str) -> UserProgram:
+    """An object of the user's class, or a scenario.  Raises InputError."""
+    path, name = split(spec)
+    made = attribute(spec)
+    made = getattr(made, "scenario", made)  # a bug of the zoo: what its tasks do
+    if isinstance(made, Planned) and not inspect.isclass(made):
+        inner = getattr(made, "workload", None)
+        return instance(inner) if inner else made
     if not inspect.isclass(made):
         raise InputError(f"--workload {spec}: {name} in {path} is no class")
     if not callable(getattr(made, "next", None)):

@@ -18,6 +18,7 @@ from cpuemu.arch.gate import Kind
 from cpuemu.sites import NAMES
 
 if TYPE_CHECKING:
+    from cpuemu.arch.apic import Apic
     from cpuemu.arch.cpu import Cpu
 
 HASH, STEPS, ACTORS = 0, 8, 16
@@ -98,6 +99,15 @@ class RoundRobin:
 
     def choose(self, cpu: Cpu, tickets: list[int]) -> int:
         return tickets[0]
+
+    def take(self, cpu: Cpu) -> None:
+        cpu.take_interrupts()
+
+    def leave(self, cpu: Cpu) -> None:
+        pass
+
+    def close(self, apic: Apic) -> None:
+        apic.close()
 
     def now(self, cpu: Cpu) -> int:
         return 1_000 * self.rotation.steps()

@@ -13,10 +13,10 @@ import pytest
 
 from cpuemu.explore.explorer import Exploration
 from cpuemu.explore.journal import Entry
-from cpuemu.explore.machine import Scenario
 from cpuemu.explore.summary import sentences
 from cpuemu.explore.tally import Report, Search
 from cpuemu.kernel import smp
+from cpuemu.scenarios.base import Scenario
 from tests.launched import ROOT
 
 pytestmark = pytest.mark.timeout(110)
@@ -101,7 +101,7 @@ def test_it_is_not_said_where_the_limit_of_steps_cut_a_schedule() -> None:
 
 def test_it_stops_at_the_first_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smp, "csd_unlock", lambda *_: None)
-    scenario, found = Scenario("One", f"{place}/one.py:One", cpus=2), []
+    scenario, found = Scenario("One", workload=f"{place}/one.py:One", cpus=2), []
     report = Exploration(scenario, ["dfs:1"], 2000, until_failure=True, jobs=2,
                          failed=lambda name, seed, result, number: found.append((name, result.verdict, number))).run()
     assert found == [("dfs:1", "deadlock", 1)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from cpuemu.explore.machine import Scenario
 from cpuemu.explore.strategies.base import Strategy
 from cpuemu.explore.strategies.pct import Pct
 from cpuemu.explore.strategies.pos import Pos
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import run_worlds
+from cpuemu.scenarios.base import Scenario
 from tests.launched import ROOT
 
-CALLERS = Scenario("callers", f"{ROOT}/tests/explore/callers.py:Callers", cpus=4)
+CALLERS = Scenario("callers", workload=f"{ROOT}/tests/explore/callers.py:Callers", cpus=4)
 
 
 def main(jobs: int) -> None:

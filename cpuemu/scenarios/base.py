@@ -1,0 +1,125 @@
+"""What a scenario is, and a bug of the zoo: data, without a check, a sleep, a point or a label of its own.
+
+A scenario is a workload, too: ``launch --workload FILE.py:SCENARIO`` runs its tasks free, ``explore FILE.py`` under
+schedules that strategies choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cpuemu.errors import UserError
+from cpuemu.kernel.uapi import Operation, UserTask
+from cpuemu.layout import Program
+from cpuemu.workloads.base import TaskPlan
+
+MAX_CPUS = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: the CPU it is at home on, its operations in their order, and how often it does them all."""
+
+    cpu: int
+    does: tuple[Operation, ...]
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A machine of ``cpus`` CPUs and ``memory`` bytes, and what happens on it.
+
+    ``tasks``, or a ``workload`` as launch takes it (FILE.py:CLASS).  ``hotplug``: requests, "offline 1" or "online 1",
+    one after the other; when each is begun, and every row of its walk, is the schedule's choice.  ``policy``: another
+    drain policy than the profile's.  ``patch``: a unified diff against cpuemu/kernel or cpuemu/policies.
+    Raises UserError on what cannot be.
+    """
+
+    name: str
+    tasks: tuple[Task, ...] = ()
+    workload: str | None = None
+    cpus: int = 3
+    memory: int = 16 << 20
+    profile: str = "v3.2"
+    preempt: str = "none"
+    policy: str | None = None
+    hotplug: tuple[str, ...] = ()
+    patch: str | None = None
+    left_out: tuple[int, ...] = ()
+    """Tasks, by their place, that are not there this time."""
+    source: str = ""
+    """The specification that it was loaded from: a schedule of it is kept with that."""
+    oracles: bool = True
+    """False: what the kernel's oracles find is thrown away, for whoever wants to see that nothing else finds it."""
+
+    def __post_init__(self) -> None:
+        if bool(self.tasks) == bool(self.workload):
+            raise UserError(f"scenario {self.name}: give it tasks, or a workload, and not both")
+        if not 1 <= self.cpus <= MAX_CPUS:
+            raise UserError(f"scenario {self.name}: {self.cpus} CPUs; a scenario has 1 to {MAX_CPUS}")
+        for number, task in enumerate(self.present):
+            if not 0 <= task.cpu < self.cpus:
+                raise UserError(f"scenario {self.name}: task {number} is at home on CPU {task.cpu}, and there are "
+                                f"{self.cpus}")
+            if not task.does or task.times < 1:
+                raise UserError(f"scenario {self.name}: task {number} does nothing; give it operations, once or more")
+        if self.tasks and not self.present:
+            raise UserError(f"scenario {self.name}: all of its tasks are left out")
+        for request in self.hotplug:
+            self._request(request)
+
+    def _request(self, text: str) -> tuple[int, bool]:
+        verb, _, number = text.partition(" ")
+        if verb not in ("offline", "online") or not number.isdecimal() or not 0 < int(number) < self.cpus:
+            raise UserError(f'scenario {self.name}: hotplug request {text!r}; say "offline N" or "online N", N from 1 '
+                            f"to {self.cpus - 1} (CPU 0 stays)")
+        return int(number), verb == "online"
+
+    @property
+    def present(self) -> tuple[Task, ...]:
+        """Its tasks, less those that are left out."""
+        return tuple(task for number, task in enumerate(self.tasks) if number not in self.left_out)
+
+    @property
+    def requests(self) -> list[tuple[int, bool]]:
+        """Hotplug requests: CPU, and whether it comes."""
+        return [self._request(text) for text in self.hotplug]
+
+    # --- as a workload: what launch and the CPUs' processes ask ---------------------------------------------
+
+    def plans(self, operations: int | None = None) -> list[TaskPlan]:
+        """The tasks as the machine is given them; ``operations``: of each, 0 until they are stopped."""
+        return [TaskPlan(f"{self.name[:11]}/{number}"[:15], Program.PYTHON, task.cpu,
+                         task.times * len(task.does) if operations is None else operations)
+                for number, task in enumerate(self.present)]
+
+    def next(self, task: UserTask) -> Operation:
+        does = self.present[task.index].does
+        return does[task.step % len(does)]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A bug of the zoo.  The module's docstring is its biography.
+
+    ``broken``, ``fixed``: unified diffs; one of the two is "", the tree as it is.  ``expects``: rules, one of which the
+    broken variant ends with ("deadlock" is one).  ``pinned``: a one-line schedule that shows it.
+    """
+
+    number: str
+    name: str
+    scenario: Scenario
+    expects: tuple[str, ...]
+    commit: str
+    release: str
+    broken: str = ""
+    fixed: str = ""
+    constructed: bool = False
+    pinned: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def variant(self, broken: bool) -> Scenario:
+        """The scenario with the patch that makes this variant."""
+        return replace(self.scenario, patch=(self.broken if broken else self.fixed) or None)
