@@ -183,14 +183,15 @@ class _World:
             self._let(cpu)
         boot_cpu = self.machine.cpus[0]
         self._in_turn(lambda: boot_cpu.state == CpuState.RUNNING)
-        for cpu in range(1, self.count):
+        booted = range(min(self.count, self.scenario.maxcpus))
+        for cpu in booted[1:]:
             operation = Operation(self.machine, self.hands, cpu, up=True)
             self._in_turn(lambda operation=operation: operation.advance(self.clock.now_ns))  # type: ignore[misc]
             assert not operation.result, f"cpu {cpu} did not come up: {operation.result}"
         header = self.machine.header
         header.state, header.go = MachineState.RUNNING, 1
         self.done_ns = self.clock.now_ns
-        for cpu in range(self.count):
+        for cpu in booted:
             self.hands.platform_interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
         self._in_turn(lambda: not any(cpu.pending[Vector.PLATFORM] for cpu in self.machine.cpus))
 

@@ -32,8 +32,10 @@ class Scenario:
     """A machine of ``cpus`` CPUs and ``memory`` bytes, and what happens on it.
 
     ``tasks``, or a ``workload`` as launch takes it (FILE.py:CLASS).  ``hotplug``: requests, "offline 1" or "online 1",
-    one after the other; when each is begun, and every row of its walk, is the schedule's choice.  ``policy``: another
-    drain policy than the profile's.  ``patch``: a unified diff against cpuemu/kernel or cpuemu/policies.
+    one after the other; when each is begun, and every row of its walk, is the schedule's choice.  ``maxcpus``: how many
+    CPUs are brought up at the beginning, as Linux's boot parameter; the others wait for an "online".
+    ``policy``: another drain policy than the profile's.  ``patch``: a unified diff against cpuemu/kernel or
+    cpuemu/policies.
     Raises UserError on what cannot be.
     """
 
@@ -46,6 +48,7 @@ class Scenario:
     preempt: str = "none"
     policy: str | None = None
     hotplug: tuple[str, ...] = ()
+    maxcpus: int = MAX_CPUS
     patch: str | None = None
     left_out: tuple[int, ...] = ()
     """Tasks, by their place, that are not there this time."""
@@ -59,6 +62,8 @@ class Scenario:
             raise UserError(f"scenario {self.name}: give it tasks, or a workload, and not both")
         if not 1 <= self.cpus <= MAX_CPUS:
             raise UserError(f"scenario {self.name}: {self.cpus} CPUs; a scenario has 1 to {MAX_CPUS}")
+        if not 1 <= self.maxcpus <= MAX_CPUS:
+            raise UserError(f"scenario {self.name}: maxcpus is {self.maxcpus}; 1 to {MAX_CPUS} can be brought up")
         for number, task in enumerate(self.present):
             if not 0 <= task.cpu < self.cpus:
                 raise UserError(f"scenario {self.name}: task {number} is at home on CPU {task.cpu}, and there are "

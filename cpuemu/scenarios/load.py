@@ -20,7 +20,8 @@ from cpuemu.workloads.python_task import attribute
 ZOO = "zoo:"
 NAME = "SCENARIO"
 MODULE = "bug_"
-KEPT = ("source", "cpus", "memory", "profile", "preempt", "policy", "hotplug", "patch", "left_out", "oracles")
+KEPT = ("source", "cpus", "memory", "profile", "preempt", "policy", "hotplug", "maxcpus", "patch", "left_out",
+        "oracles")
 
 
 def load_scenario(spec: str, **changed: Any) -> Scenario:

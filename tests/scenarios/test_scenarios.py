@@ -41,6 +41,21 @@ def test_a_cpu_goes_and_comes_by_decision(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
 
 
+LATE = """
+from cpuemu.kernel.uapi import Call
+from cpuemu.scenarios.base import Scenario, Task
+SCENARIO = Scenario("late", (Task(0, (Call(1), Call(2))),), cpus=3, maxcpus=2, hotplug=("online 2",))
+"""
+
+
+def test_a_cpu_that_was_not_brought_up_comes_later(tmp_path: Path) -> None:
+    """It is called before or after: the call of a CPU that is not there is none."""
+    (tmp_path / "late.py").write_text(LATE)
+    code, said = explored(tmp_path, "late.py", "--strategy", "random", "--schedules", "20")
+    assert (code, said["failures"]) == (0, 0)
+    assert said["orders"] > 10
+
+
 def test_a_scenario_is_a_workload_that_runs_free(tmp_path: Path) -> None:
     run = cpuemu(tmp_path, "launch", "--cpus", "3", "--workload", f"{PLUGGED}:SCENARIO", "--seconds", "0.3",
                  "--hotplug", "1", "--profile", "v3.4", "--json")
@@ -67,6 +82,7 @@ CALL = Task(0, (CallAll(),))
     ({"tasks": (CALL,), "left_out": (0,)}, "all of its tasks are left out"),
     ({"tasks": (CALL,), "hotplug": ("offline 0",)}, "CPU 0 stays"),
     ({"tasks": (CALL,), "hotplug": ("go 1",)}, 'say "offline N"'),
+    ({"tasks": (CALL,), "maxcpus": 0}, "maxcpus is 0"),
 ])
 def test_what_cannot_be_a_scenario(parts: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError) as refused:
