@@ -113,7 +113,9 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
 def _starved(cpu: Cpu) -> None:
     """The process goes on after it was stopped on purpose.  Told on the CPU that it runs, if it runs one just now."""
     if cpu.faults is not None and cpu.me.runner == cpu.process:
-        cpu.faults.record(Fault.STARVED_CPU, cpu.number, 0, cpu.me.starved_us)
+        # How long stands with the CPU that the process was forked for, whichever it runs now.
+        mine = cpu.machine.cpus[cpu.machine.processes[cpu.process].cpu]
+        cpu.faults.record(Fault.STARVED_CPU, cpu.number, 0, mine.starved_us)
 
 
 def _live(cpu: Cpu) -> int | None:
