@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from cpuemu.events import Event, Flag
-from cpuemu.layout import KEEPING, Process, TaskState
+from cpuemu.layout import KEEPING, MachineState, Process, TaskState
 from cpuemu.report.image import Image, open_image
 from cpuemu.report.records import Record, records
 from cpuemu.sites import site_name
@@ -79,7 +79,7 @@ def until(launch: Launch, seen: Callable[[Image, list[Loan]], bool], *options: s
         image = open_image(run.run_dir)
         found = list(loans(image))
         assert all(loan.pid not in (0, image.machine.cpus[0].pid) for loan in found)
-        return seen(image, found)
+        return seen(image, found) or image.machine.header.state == MachineState.FAILED
 
     wait_for(shows, 60, "the trace shows it")
     stop(run)
