@@ -137,7 +137,9 @@ def creator(who: Writer, write: Write) -> bool:
 def sender(who: Writer, write: Write) -> bool:
     if write.region == "cfds":
         return write.element == who.number
-    return write.element in (who.number, who.machine.tasks[who.current].csd)
+    # A CPU's own csd is whose has locked it: its word does not say who that is.
+    locked = write.element < who.machine.dims.cpus and bool(who.machine.csds[write.element].flags)
+    return locked or write.element in (who.number, who.machine.tasks[who.current].csd)
 
 
 def run_queue(who: Writer, write: Write) -> bool:

@@ -9,7 +9,7 @@ Not modelled:  cpumask_var_t allocation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.gate import Kind
@@ -83,6 +83,17 @@ def num_online_cpus(cpu: Cpu) -> int:
 def cpumask_first(bits: int) -> int:
     """The lowest CPU of a snapshot; NR_CPUS or more when it is empty, as in Linux: compare before use."""
     return (bits & -bits).bit_length() - 1 if bits else 1 << 30
+
+
+def cpumask_any_and(cpu: Cpu, bits: int, mask: Mask) -> int:
+    """Any CPU of a snapshot and of a mask; nr_cpu_ids when there is none: compare before use."""
+    both = bits & cpumask_copy(cpu, mask)
+    return cpumask_first(both) if both else nr_cpu_ids(cpu)
+
+
+def mask_of(cpus: Iterable[int]) -> int:
+    """These CPUs as a snapshot."""
+    return sum(1 << number for number in set(cpus))
 
 
 def for_each_cpu(bits: int) -> Iterator[int]:

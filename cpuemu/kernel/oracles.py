@@ -124,6 +124,9 @@ HOTPLUG = "hotplug and stop_machine"
 CPUMASK_CHECK = _rule(
     HOTPLUG, "cpumask-check", WARN, "a CPU number beyond the possible ones is looked up in a mask",
     "include/linux/cpumask.h: WARN_ON_ONCE(cpu >= nr_cpumask_bits)")
+ARRAY_INDEX = _rule(
+    HOTPLUG, "array-index", WARN, "the entry of a CPU that cannot be is looked up in an array with one a CPU",
+    "lib/ubsan.c, since v4.5: \"UBSAN: array-index-out-of-bounds in …\"")
 ONLINE_AFTER_TAKE_DOWN = _rule(
     HOTPLUG, "online-after-take-down", FATAL, "take_cpu_down said it was done, and the CPU is online",
     "kernel/cpu.c: BUG_ON(cpu_online(cpu))")

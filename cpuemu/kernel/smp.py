@@ -21,7 +21,15 @@ from cpuemu.events import Event
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import BUG_ON, WARN_ON_ONCE
 from cpuemu.kernel.call_functions import function_name
-from cpuemu.kernel.cpumask import bits_of, cpu_online, cpumask_copy, cpumask_test_cpu, for_each_cpu, store_bits
+from cpuemu.kernel.cpumask import (
+    bits_of,
+    cpu_online,
+    cpumask_any_and,
+    cpumask_copy,
+    cpumask_test_cpu,
+    for_each_cpu,
+    store_bits,
+)
 from cpuemu.kernel.irqflags import (
     in_interrupt,
     irqs_disabled,
@@ -32,6 +40,7 @@ from cpuemu.kernel.irqflags import (
     preempt_disable,
     preempt_enable,
 )
+from cpuemu.kernel.percpu import per_cpu
 from cpuemu.kernel.sched import wake
 from cpuemu.kernel.spinlock import spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore
 from cpuemu.layout import (
@@ -59,6 +68,7 @@ P_MANY_MASK = site("smp_call_function_many:cpumask")
 P_MANY_FILL = site("smp_call_function_many:fill")
 P_MANY_LOCK = site("smp_call_function_many:call_function.lock")
 P_MANY_SEND = site("smp_call_function_many:ipi_mask")
+P_ANY_ONLINE = site("smp_call_function_any:cpu_online_mask")
 P_SINGLE_ONLINE = site("smp_call_function_single:cpu_online")
 P_SINGLE_LOCK = site("generic_exec_single:lock")
 P_SINGLE_SEND = site("generic_exec_single:ipi")
@@ -137,12 +147,28 @@ def smp_call_function_single(cpu: Cpu, target: int, func: int, info: int, wait: 
     else:
         cpu.point(P_SINGLE_ONLINE, cpu.machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
         if target < cpu.machine.dims.cpus and cpu_online(cpu, target):
-            csd = cpu.machine.csds[cpu.current.csd if wait else cpu.number]
+            csd = cpu.machine.csds[cpu.current.csd] if wait else per_cpu(cpu, cpu.machine.csds, cpu.number)
             csd_lock(cpu, csd.addr(Csd.flags))
             csd.func, csd.info = func, info
             generic_exec_single(cpu, target, csd, wait)
         else:
             error = -6  # ENXIO
+    preempt_enable(cpu)
+    return error
+
+
+def smp_call_function_any(cpu: Cpu, mask: int, func: int, info: int, wait: bool) -> int:
+    """Run ``func(info)`` on one CPU of ``mask``: this one if it is in it, else any that is online.
+
+    0, or -ENXIO when none is: smp_call_function_single is then given nr_cpu_ids, the end of every mask, and is what
+    must know that this is no CPU.  Context: interrupts on.
+    """
+    preempt_disable(cpu)
+    target = cpu.number
+    if not mask >> target & 1:
+        cpu.point(P_ANY_ONLINE, cpu.machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
+        target = cpumask_any_and(cpu, mask, Mask.ONLINE)
+    error = smp_call_function_single(cpu, target, func, info, wait)
     preempt_enable(cpu)
     return error
 

@@ -41,6 +41,13 @@ class CallAll:
 
 
 @dataclass(frozen=True)
+class CallAny:
+    """smp_call_function_any of nothing on one of these CPUs, and do not wait for it."""
+
+    cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Reschedule:
     """A reschedule interrupt to a CPU."""
 
@@ -59,7 +66,7 @@ class Exit:
     """The program ends; what it holds is freed."""
 
 
-Operation = Alloc | Free | Call | CallAll | Reschedule | Sleep | Exit
+Operation = Alloc | Free | Call | CallAll | CallAny | Reschedule | Sleep | Exit
 
 
 class UserProgram(Protocol):

@@ -18,16 +18,15 @@ from cpuemu.arch.cpu import Term
 from cpuemu.core import BadPage
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import bad_page, report
-from cpuemu.kernel.call_functions import NOP
-from cpuemu.kernel.cpumask import cpu_active, cpu_online
-from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable, preempt_disable, preempt_enable
+from cpuemu.kernel.cpumask import cpu_active
+from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable
 from cpuemu.kernel.kthread import FUNCTIONS
 from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import cpu_idle, enter_kernel, schedule_away, select_task_rq, try_to_wake_up
 from cpuemu.kernel.sched_migrate import do_exit, end_user_wait, leave_for, sched_setaffinity, user_wait
-from cpuemu.kernel.smp import on_each_cpu, smp_call_function_single
-from cpuemu.kernel.uapi import Alloc, Call, CallAll, Exit, Free, Operation, ProgramError, Reschedule, Sleep, UserTask
+from cpuemu.kernel.syscalls import sys_call, sys_reschedule, system_call
+from cpuemu.kernel.uapi import Alloc, Exit, Free, Operation, ProgramError, Sleep, UserTask
 from cpuemu.kernel.vmscan import add_to_page_cache_lru
 from cpuemu.layout import (
     HELD_PAGES,
@@ -45,7 +44,6 @@ from cpuemu.layout import (
     Slot,
     Task,
     TaskFlag,
-    Vector,
 )
 from cpuemu.layout import Exit as Reason
 from cpuemu.sites import site
@@ -204,7 +202,7 @@ def _replay(cpu: Cpu, task: Task) -> None:
     elif kind == OpKind.FREE:
         free_pages(cpu, task.op_arg, task.op_order)
     elif kind in (OpKind.CSD, OpKind.IPI):
-        sent = (_call if kind == OpKind.CSD else _reschedule)(cpu, task.op_slot % cpu.machine.dims.cpus)
+        sent = (sys_call if kind == OpKind.CSD else sys_reschedule)(cpu, task.op_slot % cpu.machine.dims.cpus)
         if not sent:
             cpu.core.count(Counter.REPLAY_IPI_SKIPPED)
     if cpu.header.pace_permille:
@@ -223,20 +221,6 @@ def _replay_alloc(cpu: Cpu, task: Task) -> None:
     if pfn != NO_PAGE and order and pieces:
         cpu.core.split_page(pfn, order)  # before the slot is published: its pieces are freed one by one, anywhere
     cpu.machine.slots[task.op_slot].page = SLOT_FAILED if pfn == NO_PAGE else pfn + 1
-
-
-def _call(cpu: Cpu, target: int) -> bool:
-    """An asynchronous csd of the recording, awaited here: under v3.2 the recorded pattern would truly hang."""
-    return smp_call_function_single(cpu, target, NOP, 0, wait=True) == 0
-
-
-def _reschedule(cpu: Cpu, target: int) -> bool:
-    preempt_disable(cpu)
-    sent = cpu_online(cpu, target) and target != cpu.number
-    if sent:
-        cpu.apic.send(target, Vector.RESCHEDULE, cpu.off)
-    preempt_enable(cpu)
-    return sent
 
 
 # --- storm and Python programs: pages in held_pages --------------------------------------------------------
@@ -292,12 +276,8 @@ def _system_call(cpu: Cpu, task: Task, operation: Operation) -> None:
                 _hold(cpu, task, pfn, order)
         case Free(index):
             _free_held(cpu, task, index)
-        case Call(target):
-            _call(cpu, target % cpu.machine.dims.cpus)
-        case CallAll():
-            on_each_cpu(cpu, NOP, 0, wait=True)
-        case Reschedule(target):
-            _reschedule(cpu, target % cpu.machine.dims.cpus)
+        case _:
+            system_call(cpu, operation)
 
 
 def _free_held(cpu: Cpu, task: Task, index: int) -> None:

@@ -18,6 +18,7 @@ from cpuemu.kernel.uapi import (
     Alloc,
     Call,
     CallAll,
+    CallAny,
     Exit,
     Free,
     Operation,
@@ -80,6 +81,8 @@ class Guarded:
             case Sleep(int(microseconds)) if microseconds >= 0:
                 return operation
             case Free(int()) | Call(int()) | CallAll() | Reschedule(int()) | Exit():
+                return operation
+            case CallAny(tuple(cpus)) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation
         raise ProgramError(f"next() returned {operation!r}, which is no operation of cpuemu.kernel.uapi, or one with "
                            f"arguments that cannot be (orders are 0 to {MAX_ORDER - 1})")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cpuemu.arch.cpu import Cpu
-from cpuemu.kernel import cpu_hotplug, oracles, smp, stop_machine, user_mode
+from cpuemu.kernel import cpu_hotplug, oracles, smp, stop_machine, syscalls
 from cpuemu.kernel.cpu_hotplug import FN_TAKE_CPU_DOWN
-from cpuemu.kernel.cpumask import cpumask_word
+from cpuemu.kernel.cpumask import cpu_online, cpumask_word
+from cpuemu.kernel.percpu import per_cpu
 from cpuemu.kernel.stop_machine import STOP_FUNCTIONS
 from cpuemu.layout import Csd, Mask, StopState
 from tests.mutants.declaration import CALLS, HERE, STORM, impatient, mutant, replace, wrap
@@ -47,9 +48,18 @@ def nobody_adopts() -> None:
 @mutant(oracles.CPUMASK_CHECK, *CALLS)
 def one_too_many() -> None:
     """A loop over all CPUs looks at one more than there are."""
-    @wrap(user_mode, "_call")
+    @wrap(syscalls, "sys_call")
     def _(right: Any, cpu: Cpu, target: int) -> bool:
-        user_mode.cpu_online(cpu, cpu.machine.dims.cpus)  # type: ignore[attr-defined]
+        cpu_online(cpu, cpu.machine.dims.cpus)
+        return bool(right(cpu, target))
+
+
+@mutant(oracles.ARRAY_INDEX, *CALLS)
+def behind_the_last() -> None:
+    """The csd of the CPU behind the last one is looked up, as of any other."""
+    @wrap(syscalls, "sys_call")
+    def _(right: Any, cpu: Cpu, target: int) -> bool:
+        per_cpu(cpu, cpu.machine.csds, cpu.machine.dims.cpus)
         return bool(right(cpu, target))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpuemu.arch.cpu import Cpu
-from cpuemu.kernel import oracles, page_alloc, page_lists, stop_machine, user_mode
+from cpuemu.kernel import oracles, page_alloc, page_lists, stop_machine, syscalls
 from cpuemu.kernel.irqflags import local_irq_restore, local_irq_save
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.spinlock import spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore
@@ -29,7 +29,7 @@ HERE, THERE = site("mutant:here"), site("mutant:there")
 
 def after_each_call(what: Callable[[Cpu], None]) -> None:
     """Something more is done in each call of a user program, after what it asked for."""
-    @wrap(user_mode, "_call")
+    @wrap(syscalls, "sys_call")
     def _(right: Any, cpu: Cpu, target: int) -> bool:
         done = bool(right(cpu, target))
         what(cpu)

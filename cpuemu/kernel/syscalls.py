@@ -1,0 +1,49 @@
+"""What the operations of a user's program do in the kernel, but for those on its own pages (Linux has none of it).
+
+Invariant:     an operation is a few lines here; what it does is the kernel's own functions.
+Writers:       none.
+Steps:         those of the functions called.
+Not modelled:  errors: a call that cannot be made is not made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cpuemu.kernel.call_functions import NOP
+from cpuemu.kernel.cpumask import cpu_online, mask_of
+from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
+from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_single
+from cpuemu.kernel.uapi import Call, CallAll, CallAny, Operation, Reschedule
+from cpuemu.layout import Vector
+
+if TYPE_CHECKING:
+    from cpuemu.arch.cpu import Cpu
+
+
+def system_call(cpu: Cpu, operation: Operation) -> None:
+    """Context: the program's task, inside the kernel."""
+    cpus = cpu.machine.dims.cpus
+    match operation:
+        case Call(target):
+            sys_call(cpu, target % cpus)
+        case CallAll():
+            on_each_cpu(cpu, NOP, 0, wait=True)
+        case CallAny(targets):
+            smp_call_function_any(cpu, mask_of(target % cpus for target in targets), NOP, 0, wait=False)
+        case Reschedule(target):
+            sys_reschedule(cpu, target % cpus)
+
+
+def sys_call(cpu: Cpu, target: int) -> bool:
+    """An asynchronous csd of the recording, awaited here: under v3.2 the recorded pattern would truly hang."""
+    return smp_call_function_single(cpu, target, NOP, 0, wait=True) == 0
+
+
+def sys_reschedule(cpu: Cpu, target: int) -> bool:
+    preempt_disable(cpu)
+    sent = cpu_online(cpu, target) and target != cpu.number
+    if sent:
+        cpu.apic.send(target, Vector.RESCHEDULE, cpu.off)
+    preempt_enable(cpu)
+    return sent
