@@ -1,4 +1,4 @@
-"""``cpuemu explore`` and ``cpuemu replay``: schedules chosen instead of awaited, failures brought back."""
+"""``cpuemu explore``: schedules chosen instead of awaited."""
 
 from __future__ import annotations
 
@@ -29,18 +29,6 @@ Exit codes:
   1    one did: each kind of failure is in a file of its own, for cpuemu replay
   2    wrong usage or input
   130  interrupted: what was found until then is told and kept; the same command goes on
-"""
-REPLAY_EXAMPLES = """
-\b
-Examples:
-  cpuemu replay DIR/MyWorkload-1.json
-  cpuemu replay DIR/MyWorkload-1.json --times 100
-
-\b
-Exit codes:
-  0  every replay was the same, step for step
-  1  one was not
-  2  not a schedule file, or one of other kernel code
 """
 INTERRUPTED = 130
 EXPLORATIONS = Path("cpuemu-explorations")
@@ -160,29 +148,3 @@ def _file(directory: Path, name: str, number: int) -> Path:
 
 def _digest(header: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(header).encode()).hexdigest()[:8]
-
-
-@click.command(epilog=REPLAY_EXAMPLES, context_settings=SETTINGS)
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--times", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How often.")
-def replay(file: Path, times: int) -> None:
-    """Run the schedule of a file again, and compare it step for step."""
-    from cpuemu.scenarios.load import boot_kernel_of
-
-    boot_kernel_of(file)
-
-    from cpuemu.explore.failure import read
-
-    failure = read(file)
-    same = 0
-    for number in range(1, times + 1):
-        result = failure.replayed()
-        same += (result.trace, result.verdict, result.message) == (failure.trace, failure.verdict, failure.message)
-        if same < number:
-            click.echo(f"replay {number} differs: {result.verdict}: {result.message} after {result.steps} steps "
-                       f"({failure.steps} were recorded)", err=True)
-    click.echo(f"{failure.scenario.name}, {failure.scenario.cpus} CPUs, profile {failure.scenario.profile}, preempt "
-               f"{failure.scenario.preempt}: {len(failure.choices)} decisions, {failure.steps} steps")
-    click.echo(f"{failure.verdict}: {failure.message}")
-    click.echo(f"verdict: the same {same} times of {times}")
-    click.get_current_context().exit(0 if same == times else 1)

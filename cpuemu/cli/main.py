@@ -14,7 +14,7 @@ from cpuemu import __version__
 from cpuemu.errors import UserError
 
 VERBS = {"launch": "cpuemu.cli.launch:launch", "compare": "cpuemu.cli.compare:compare",
-         "explore": "cpuemu.cli.explore:explore", "replay": "cpuemu.cli.explore:replay"}
+         "explore": "cpuemu.cli.explore:explore", "replay": "cpuemu.cli.replay:replay"}
 SHORT = {
     "launch": "Run a machine: CPUs as processes, a recording or another workload, hotplug, a verdict.",
     "compare": "Run drain policies on the same seeds and compare them: drains, interrupts, latencies, OOM kills.",

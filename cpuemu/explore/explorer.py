@@ -178,7 +178,7 @@ class Exploration:
 
     def _entry(self, name: str, seed: int, result: Result) -> Entry:
         accesses = result.accesses if name == PROFILE else self.report.new_accesses(result.accesses)
-        return Entry(name, seed, result.verdict, result.signature if result.bad else "", result.steps,
+        return Entry(name, seed, result.verdict, result.signature, result.steps,
                      len(result.choices), result.deliveries, result.trace, result.orders, result.handovers,
                      self.report.new_pairs(result.pairs), accesses, result.search)
 

@@ -264,6 +264,7 @@ class _World:
         elif header.nr_findings:
             finding = self.machine.findings[0]
             schedule.verdict, schedule.message = "failed", f"{finding.rule}: {finding.message}"
+            schedule.stack = finding.stack
         elif not self._over():
             waits = [*explain(self.machine), *filter(None, [self.requests.under_way()])]
             schedule.verdict, schedule.message = "deadlock", "; ".join(waits)

@@ -14,15 +14,18 @@ from cpuemu.explore.strategies.base import Event, Strategy
 class Schedule:
     """``choices``: the actor of each decision; ``events``: every step, decided or forced.
 
-    ``verdict``: "ok", "failed", "deadlock" or "limit"; ``message``: what was found, by whom.
+    ``verdict``: "ok", "failed", "deadlock" or "limit"; ``message``: what was found, by whom; ``stack``: where.
     """
 
     verdict: str = "ok"
     message: str = ""
+    stack: str = ""
     choices: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     pending: list[tuple[Event, ...]] = field(default_factory=list)
     """Before each step, and at the end: what every actor that is not done does next, enabled or not."""
+    preemptions: int = 0
+    """Steps of another actor than moved before, when that one could have gone on."""
 
     @property
     def bad(self) -> bool:
@@ -34,6 +37,8 @@ class Schedule:
         if len(enabled) > 1:
             event = strategy.choose(enabled)
             self.choices.append(event.actor)
+        if self.events and event.actor != (last := self.events[-1].actor):
+            self.preemptions += any(other.actor == last for other in enabled)
         let(event.actor)
         strategy.executed(event, enabled)
         self.events.append(event)

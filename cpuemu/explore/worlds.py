@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cpuemu.errors import UserError
 from cpuemu.explore import species
 from cpuemu.explore.machine import run_schedule
 from cpuemu.explore.schedule import Schedule
+from cpuemu.explore.signature import signature
 from cpuemu.explore.species import Access, Pair
 from cpuemu.explore.strategies.base import Event, Search, Strategy
 from cpuemu.explore.strategies.replay import Diverged
@@ -43,7 +44,8 @@ class Result:
     """What a world says of its schedule.
 
     ``trace``, ``orders``, ``handovers``: hashes of what ran, from fine to coarse (cpuemu.explore.species).
-    ``search``: what an exhaustive search has to know of it.
+    ``search``: what an exhaustive search has to know of it.  ``ran``: of one that failed every step, as the actor and
+    its point.  ``signature``: of one that failed (cpuemu.explore.signature).
     """
 
     verdict: str
@@ -56,6 +58,9 @@ class Result:
     pairs: list[Pair] = field(default_factory=list)
     accesses: list[Access] = field(default_factory=list)
     deliveries: int = 0
+    preemptions: int = 0
+    signature: str = ""
+    ran: list[tuple[int, str]] = field(default_factory=list)
     search: Any = None
     watched: list[str] = field(default_factory=list)
     """What ``watch`` said before each step."""
@@ -65,9 +70,9 @@ class Result:
         return self.verdict != "ok"
 
     @property
-    def signature(self) -> str:
-        """What stays the same when the same thing happens to others."""
-        return re.sub(r"\b\d+(\.\d+)?\b", "N", f"{self.verdict}: {self.message}")[:200]
+    def switches(self) -> int:
+        """Steps of another actor than moved before."""
+        return sum(one[0] != other[0] for one, other in pairwise(self.ran))
 
 
 Watch = Callable[[Machine, Sequence[Event]], str]
@@ -132,7 +137,8 @@ class World:
         if "error" in answer:
             raise UserError(answer["error"])
         return Result(**{**answer, "pairs": [tuple(each) for each in answer["pairs"]],
-                         "accesses": [Access(*each) for each in answer["accesses"]]})
+                         "accesses": [Access(*each) for each in answer["accesses"]],
+                         "ran": [tuple(each) for each in answer["ran"]]})
 
     def _all(self, interrupted: Sequence[float]) -> bytes:
         poller = select.poll()
@@ -190,4 +196,6 @@ def result_of(schedule: Schedule) -> Result:
     events = schedule.events
     return Result(schedule.verdict, schedule.message, schedule.choices, len(events), species.trace(events),
                   species.orders(events), species.handovers(events), species.pairs(events), species.accesses(events),
-                  sum(event.host is not None for event in events))
+                  sum(event.host is not None for event in events), schedule.preemptions,
+                  signature(schedule.verdict, schedule.message, schedule.stack) if schedule.bad else "",
+                  [(event.actor, species.point_name(event.site)) for event in events] if schedule.bad else [])

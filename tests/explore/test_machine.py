@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from cpuemu.errors import UserError
+from cpuemu.explore.failure import read
 from tests.launched import ROOT
 
 pytestmark = pytest.mark.timeout(110)
@@ -105,17 +107,67 @@ def changed(failure: dict[str, Any], **changes: Any) -> str:
 @pytest.mark.parametrize(("content", "sentence"), [
     (lambda failure: changed(failure, placement="0" * 12), "made by another version of the kernel code"),
     (lambda failure: changed(failure, program="0" * 12), "callers.py has changed since"),
-    (lambda failure: changed(failure, format=0), "a schedule of format 0, this cpuemu reads format 1"),
-    (lambda failure: changed(failure)[:200], "not a whole schedule file"),
-    (lambda failure: changed(failure, choices=[9999]), "decision 0: actor 9999 is to move, and those who can are: "),
-    (lambda failure: changed(failure, choices=failure["choices"][:3]), "decision 3: the schedule is over"),
-], ids=["placement", "program", "format", "cut", "actor", "short"])
+    (lambda failure: changed(failure, format=1), "a schedule of format 1, this cpuemu reads format 2"),
+    (lambda failure: "{}", "not a schedule file of cpuemu explore: it lacks choices, "),
+    (lambda failure: "[]", "not a schedule file"),
+    (lambda failure: changed(failure, schedule=["7 csd_lock"]), "a step of '7', and nobody is called so on 3 CPUs"),
+    (lambda failure: changed(failure, schedule=["2 csd_lock"]),
+     "step 0: cpu 2 at csd_lock was to move, and those who can are: cpu 0 at try_to_wake_up, cpu 2 at "),
+    (lambda failure: changed(failure, schedule=failure["schedule"][:3]), "step 3: the recorded schedule is over, and "),
+    (lambda failure: changed(failure, schedule=[*failure["schedule"], "1 csd_lock"]),
+     "cpu 1 at csd_lock was to move, and it is over"),
+    (lambda failure: changed(failure, scenario={**failure["scenario"], "profile": "v3.4"}), " was to move, and those "),
+    (lambda failure: changed(failure, scenario={**failure["scenario"], "source": "zoo:0"}), "the zoo has no bug '0'"),
+], ids=["placement", "program", "format", "empty", "other", "nobody", "point", "short", "long", "profile", "scenario"])
 def test_a_file_that_does_not_fit(found: Path, tmp_path: Path, content: Any, sentence: str) -> None:
     file = tmp_path / "file.json"
     file.write_text(content(json.loads(found.read_text())))
     run = cpuemu(tmp_path, "replay", str(file))
     assert run.returncode == 2, run.stderr
     assert sentence in run.stderr and len(run.stderr.splitlines()) == 1, run.stderr
+
+
+def test_a_file_that_was_cut_short(found: Path, tmp_path: Path) -> None:
+    """Wherever it was cut, it is told, and nothing else."""
+    content, file = found.read_text(), tmp_path / "file.json"
+    for end in range(20, len(content) - 2, 211):
+        file.write_text(content[:end])
+        with pytest.raises(UserError, match=r"cut short after \d+ lines: not a whole schedule file"):
+            read(file)
+
+
+def test_a_file_is_whole_whenever_its_writer_is_killed(found: Path, tmp_path: Path) -> None:
+    """The disk is full: what was there before stays, and nothing is left beside it."""
+    file = tmp_path / "file.json"
+    file.write_bytes(found.read_bytes())
+    code = ("import resource, sys; from pathlib import Path; from cpuemu.explore.failure import read, save\n"
+            "failure = read(Path(sys.argv[1])); resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))\n"
+            "save(failure, Path(sys.argv[1]))")
+    run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, timeout=60,
+                         check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert "cannot be written" in run.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["file.json"] and file.read_bytes() == found.read_bytes()
+
+
+def test_a_schedule_is_followed_on_another_kernel_as_far_as_it_goes(found: Path, tmp_path: Path) -> None:
+    run = cpuemu(tmp_path, "replay", str(found), "--profile", "v3.4")
+    assert run.returncode == 2 and "a schedule of profile v3.2, and v3.4 is asked for" in run.stderr
+    arguments = ("replay", str(found), "--profile", "v3.4", "--continue-with", "random", "--times", "4")
+    said = json.loads(cpuemu(tmp_path, *arguments, "--json").stdout)
+    assert (said["same"], said["times"]) == (0, 4) and "profile" in said["misfit"]
+    assert {each["continued"]["with"] for each in said["replays"]} == {"random"}
+    assert len({each["continued"]["from_step"] for each in said["replays"]}) == 1, "it parts at one place"
+    assert {each["verdict"] for each in said["replays"]} == {"ok"}
+    run = cpuemu(tmp_path, *arguments)
+    assert run.returncode == 1 and "continued with random from there on: 4 × ok" in run.stdout, run.stdout
+    assert run.stdout.splitlines()[-1].endswith("other schedules, continued with random; 0 of all failed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_failure_comes_back_a_hundred_times(found: Path) -> None:
+    run = cpuemu(found.parent.parent, "replay", str(found), "--times", "100")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "verdict: the same 100 times of 100"), run.stderr
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [

@@ -1,0 +1,170 @@
+"""``cpuemu replay``: a failure brought back, step for step."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cpuemu.errors import UserError
+
+if TYPE_CHECKING:
+    from cpuemu.explore.failure import Failure
+    from cpuemu.explore.strategies.base import Strategy
+    from cpuemu.explore.worlds import Result
+
+EXAMPLES = """
+\b
+Examples:
+  cpuemu replay DIR/MyWorkload-1.json
+  cpuemu replay DIR/MyWorkload-1.json --times 100
+  cpuemu replay DIR/MyWorkload-1.json --profile v3.4 --continue-with onward   (what would another release do?)
+
+\b
+Exit codes:
+  0    every replay was the same, step for step
+  1    one was not
+  2    not a schedule file, or one that does not fit: what was asked and who could move is told
+  130  interrupted
+"""
+INTERRUPTED = 130
+
+
+@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--times", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How often.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="How many at a "
+              "time; what comes out is the same.")
+@click.option("--continue-with", "go_on", metavar="STRATEGY", help="Where the schedule cannot be followed any more, go "
+              "on with this one (onward, or as --strategy of explore), and say so: each time with a seed of its own.")
+@click.option("--profile", metavar="NAME", help="Follow it on another kernel than its own.")
+@click.option("--preempt", type=click.Choice(["none", "voluntary", "full"]), help="Under another preemption model.")
+@click.option("--patch", type=click.Path(path_type=Path), metavar="FILE", help="On a kernel with this patch instead "
+              "of its own; an empty file stands for none.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+def replay(file: Path, times: int, jobs: int, go_on: str | None, patch: Path | None, as_json: bool,
+           **machine: Any) -> None:
+    """Run the schedule of a file again, and compare it step for step.
+
+    Every step is compared: who moves, and from which point.  A file that does not fit is refused with the first place
+    where it parts from what runs here; with --continue-with it is followed up to there.
+    """
+    from cpuemu import patches
+    from cpuemu.scenarios.load import boot_kernel_of
+
+    other = {name: value for name, value in machine.items() if value is not None}
+    if patch:
+        other["patch"] = patches.read(patch) or None
+        if other["patch"]:
+            patches.apply(other["patch"])
+    else:
+        boot_kernel_of(file)
+
+    from cpuemu.explore.failure import read
+
+    failure = read(file)
+    misfit = _other(failure, other) or failure.misfit()
+    if misfit and not go_on:
+        raise UserError(f"{file}: {misfit}{'' if misfit.endswith('again') else '; --continue-with STRATEGY tries it'}")
+    failure = replace(failure, scenario=replace(failure.scenario, **other))
+    strategy = _strategy(go_on, failure) if go_on else None
+    results, interrupted = _run(file, failure, strategy, times, jobs)
+    same = sum(failure.same(result) for result in results)
+    if as_json:
+        sys.stdout.write(json.dumps(_data(file, failure, results, go_on, misfit), indent=2) + "\n")
+    else:
+        _print(failure, results, go_on, misfit)
+    click.get_current_context().exit(INTERRUPTED if interrupted else 0 if same == times else 1)
+
+
+def _other(failure: Failure, other: dict[str, Any]) -> str:
+    """What it is asked to run on instead of its own, in a sentence."""
+    for name, value in other.items():
+        own = getattr(failure.scenario, name)
+        if own != value:
+            return "of another kernel than that of --patch" if name == "patch" else \
+                f"a schedule of {name} {own}, and {value} is asked for"
+    return ""
+
+
+def _strategy(name: str, failure: Failure) -> Strategy:
+    """Raises UserError."""
+    from cpuemu.explore.portfolio import Tuning, check_strategies, is_search
+    from cpuemu.explore.strategies.onward import Onward
+    from cpuemu.explore.strategies.surw import Profile
+
+    if name == Onward.name:
+        return Onward()
+    check_strategies([name])
+    if is_search(name) or name in ("urw", "surw"):
+        raise UserError(f"--continue-with {name}: needs schedules of its own before it; take onward, random, "
+                        "pct:DEPTH, pos, basic-pos, delay:DELAYS or FILE.py:CLASS")
+    return Tuning(max(2 * failure.steps, 1), Profile(Counter(), frozenset()), 0).strategy(name)
+
+
+def _run(file: Path, failure: Failure, go_on: Strategy | None, times: int, jobs: int) -> tuple[list[Result], bool]:
+    from cpuemu.coordinator.interrupts import interrupts
+    from cpuemu.explore.worlds import run_worlds
+
+    runs = [(failure.follow(go_on), failure.seed + number) for number in range(times)]
+    with interrupts() as interrupted:
+        try:
+            results = list(run_worlds(failure.scenario, runs, jobs, interrupted))
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from None
+        return results, bool(interrupted)
+
+
+def _parted(result: Result) -> tuple[int, str] | None:
+    found = result.search["parted"]
+    return tuple(found) if found else None
+
+
+def _print(failure: Failure, results: list[Result], go_on: str | None, misfit: str) -> None:
+    scenario = failure.scenario
+    click.echo(f"{scenario.name}, {scenario.cpus} CPUs, profile {scenario.profile}, preempt {scenario.preempt}: "
+               f"{len(failure.choices)} decisions, {failure.steps} steps")
+    if misfit:
+        click.echo(f"it does not fit: {misfit}")
+    ends: dict[str, Counter[str]] = defaultdict(Counter)
+    for number, result in enumerate(results, 1):
+        end = f"{result.verdict}{f': {result.message}' if result.bad else ''}"
+        if parted := _parted(result):
+            ends[parted[1]][end] += 1
+        elif not failure.same(result):
+            click.echo(f"replay {number} differs: {end} after {result.steps} steps ({failure.steps} were recorded)")
+    for sentence, counts in ends.items():
+        click.echo(sentence)
+        for end, count in counts.most_common():
+            click.echo(f"  continued with {go_on} from there on: {count} × {end}")
+    followed = [result for result in results if not _parted(result)]
+    if any(map(failure.same, results)):
+        click.echo(f"{failure.verdict}: {failure.message}")
+    if len(followed) == len(results):
+        click.echo(f"verdict: the same {sum(map(failure.same, results))} times of {len(results)}")
+    else:
+        bad = sum(result.bad for result in results)
+        click.echo(f"verdict: followed to its end {len(followed)} times of {len(results)}; the others are other "
+                   f"schedules, continued with {go_on}; {bad} of all failed")
+
+
+def _data(file: Path, failure: Failure, results: list[Result], go_on: str | None, misfit: str) -> dict[str, Any]:
+    scenario = failure.scenario
+    return {
+        "file": str(file), "scenario": scenario.name, "cpus": scenario.cpus, "profile": scenario.profile,
+        "preempt": scenario.preempt, "recorded": {"verdict": failure.verdict, "message": failure.message,
+                                                  "signature": failure.signature, "steps": failure.steps},
+        "misfit": misfit, "times": len(results), "same": sum(map(failure.same, results)),
+        "replays": [{"verdict": result.verdict, "message": result.message, "steps": result.steps,
+                     "same": failure.same(result), "continued": _continued(result, go_on)} for result in results],
+    }
+
+
+def _continued(result: Result, go_on: str | None) -> dict[str, Any] | None:
+    parted = _parted(result)
+    return {"with": go_on, "from_step": parted[0], "parted": parted[1]} if parted else None
