@@ -106,6 +106,8 @@ REASONS = (
 COMPACT_STATUS = ("skipped", "continue", "partial", "complete")
 """enum of v3.2's include/linux/compaction.h; its names are those of kernel/compaction.py."""
 STOP_STATES = ("NONE", "PREPARE", "DISABLE_IRQ", "RUN", "EXIT")
+TASK_STATES = "?RSDXR"
+"""The kernel's letter for each TaskState; a task between two run queues is runnable."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def target_mask(cpu: int) -> str:
     return ",".join(f"{bits >> (32 * g) & 0xFFFFFFFF:08x}" for g in reversed(range(groups)))
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
@@ -182,10 +184,10 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(Event.CPUHP_ENTER, Ring.SLOW, ("cpu", "target", "step", "fun"),
               lambda a, b, c, d, n: f"cpu: {a:04d} target: {b:3d} step: {c:3d} ({n.site(d)})"),
     EventType(Event.CPUHP_EXIT, Ring.SLOW, ("cpu", "state", "step", "ret"),
-              lambda a, b, c, d, n: f" cpu: {a:04d}  state: {b:3d} step: {c:3d} ret: {_signed(d)}"),
+              lambda a, b, c, d, n: f" cpu: {a:04d}  state: {b:3d} step: {c:3d} ret: {signed(d)}"),
     EventType(Event.SCHED_SWITCH, Ring.SLOW, ("prev", "prev_state", "next", ""),
               lambda a, b, c, d, n: (
-                  f"prev_comm={n.comm(a)} prev_pid={n.pid(a)} prev_prio=120 prev_state={'?RSDXR'[min(b, 5)]} ==> "
+                  f"prev_comm={n.comm(a)} prev_pid={n.pid(a)} prev_prio=120 prev_state={TASK_STATES[min(b, 5)]} ==> "
                   f"next_comm={n.comm(c)} next_pid={n.pid(c)} next_prio=120")),
     EventType(Event.SCHED_WAKEUP, Ring.SLOW, ("task", "target_cpu", "", ""),
               lambda a, b, c, d, n: f"comm={n.comm(a)} pid={n.pid(a)} prio=120 target_cpu={b:03d}"),
@@ -222,7 +224,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(Event.CPUEMU_PAGE_HELD, Ring.PAGES, ("pfn", "order", "owner", ""),
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
     EventType(Event.CPUEMU_OOM_MOMENT, Ring.SLOW, ("order", "pages missing", "pages on other CPUs' lists", "entry"),
-              lambda a, b, c, d, n: f"order={a} missing={_signed(b)} others={c} moment={d}"),
+              lambda a, b, c, d, n: f"order={a} missing={signed(b)} others={c} moment={d}"),
     EventType(Event.CPUEMU_FAULT, Ring.SLOW, ("fault", "target CPU", "vector, order or notifier", "microseconds"),
               lambda a, b, c, d, n: f"fault={name_of(a)} target={b} detail={c} usecs={d}"),
     EventType(Event.MM_VMSCAN_KSWAPD_WAKE, Ring.SLOW, ("nid", "order", "", ""),

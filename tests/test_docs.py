@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tools import document_events, document_faults, document_layout
+from tools import document_events, document_faults, document_formats, document_layout
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md",
          *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
 
 
-@pytest.mark.parametrize("tool", [document_events, document_faults, document_layout])
+@pytest.mark.parametrize("tool", [document_events, document_faults, document_formats, document_layout])
 def test_generated_pages_are_up_to_date(tool: object) -> None:
     page, path = tool.page(), tool.PAGE  # type: ignore[attr-defined]
     assert path.read_text() == page, f"run python -m {tool.__name__}"  # type: ignore[attr-defined]

@@ -7,17 +7,17 @@ if its writer, by then, had not come round to its place again.
 from __future__ import annotations
 
 import bisect
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from cpuemu.events import NR_KINDS, RECORD, RECORD_SIZE, Ring, RingHeader, ring_base, ring_file_size, ring_header
 from cpuemu.report.image import BufferMemory, Image
 
-CHUNK = 512
-"""Records copied at a time."""
+CHUNK, FEWEST, IN_MEMORY = 512, 64, 1 << 16
+"""Records copied from a ring at a time: at most, at least, and of all rings together."""
 SEQUENCE_AT = 8
 """Byte offset of the sequence number in a record."""
 
@@ -33,6 +33,9 @@ class Record(NamedTuple):
     flags: int
     task: int
     args: tuple[int, int, int, int]
+
+
+_time = attrgetter("time_ns")
 
 
 @dataclass
@@ -80,10 +83,32 @@ def ring_states(image: Image) -> list[RingState]:
     return states
 
 
-def records(image: Image) -> Iterator[Record]:
-    """Every record that can be read, by time."""
+def records(image: Image, cpus: Container[int] | None = None, rings: Container[int] | None = None) -> Iterator[Record]:
+    """Every record of these CPUs' rings (default: all) that can be read, by time.
+
+    A chunk of each ring is in memory.  What is not later than the end of every chunk can be sorted and told: no ring
+    has anything earlier left.
+    """
     sizes = ring_sizes(image)
-    return heapq.merge(*(_one(image, state, sizes) for state in ring_states(image)))
+    states = [state for state in ring_states(image) if (cpus is None or state.cpu in cpus)
+              and (rings is None or state.ring in rings)]
+    count = min(CHUNK, max(FEWEST, IN_MEMORY // max(1, len(states))))
+    sources = [_one(image, state, sizes, count) for state in states]
+    chunks: list[list[Record]] = [[] for _ in sources]
+    while True:
+        chunks = [chunk or next(source, []) for chunk, source in zip(chunks, sources, strict=True)]
+        ends = [chunk[-1].time_ns for chunk in chunks if chunk]
+        if not ends:
+            return
+        end = min(ends)
+        window: list[Record] = []
+        for number, chunk in enumerate(chunks):
+            if chunk and chunk[0].time_ns <= end:
+                told = bisect.bisect_right(chunk, end, key=_time)
+                window += chunk[:told]
+                chunks[number] = chunk[told:]
+        window.sort()
+        yield from window
 
 
 def last_records(image: Image, cpus: Iterable[int], until_ns: int, count: int) -> list[Record]:
@@ -111,27 +136,30 @@ def _last(image: Image, state: RingState, sizes: tuple[int, int], until_ns: int,
             if (fields := at(position))[1] == position + 1 & 0xFFFFFFFF]
 
 
-def _one(image: Image, state: RingState, sizes: tuple[int, int]) -> Iterator[Record]:
-    """One ring's records: those in its file first, then those that stand only in the ring."""
+def _one(image: Image, state: RingState, sizes: tuple[int, int], chunk: int) -> Iterator[list[Record]]:
+    """One ring's records, some at a time: those in its file first, then those that stand only in the ring."""
     streamed = 0
     if state.file.exists():
-        for record in _file(state):
-            streamed = record.position + 1
-            yield record
+        for found in _file(state, chunk):
+            streamed = found[-1].position + 1
+            yield found
     assert image.rings is not None
     base = ring_base(image.machine.dims.cpus, sizes, state.cpu, state.ring)
     head = RingHeader(image.rings, ring_header(state.cpu, state.ring))
     position = max(streamed, state.written - state.size)
     while position < state.written:
         slot = position & state.size - 1
-        count = min(CHUNK, state.written - position, state.size - slot)
+        count = min(chunk, state.written - position, state.size - slot)
         place = base + slot * RECORD_SIZE
         copy = bytes(image.rings.view[place : place + count * RECORD_SIZE])
         stable = head.written - state.size  # a record above it has not been touched since
+        found = []
         for number, fields in enumerate(RECORD.iter_unpack(copy)):
             whole = position + number > stable or _unchanged(image.rings, place + number * RECORD_SIZE, fields[1])
             if fields[1] == position + number + 1 & 0xFFFFFFFF and whole:
-                yield _record(fields, state, position + number)
+                found.append(_record(fields, state, position + number))
+        if found:
+            yield found
         position += count
 
 
@@ -139,20 +167,22 @@ def _unchanged(rings: BufferMemory, place: int, sequence: int) -> bool:
     return rings.load(place + SEQUENCE_AT, 4) == sequence
 
 
-def _file(state: RingState) -> Iterator[Record]:
+def _file(state: RingState, chunk: int) -> Iterator[list[Record]]:
     """Records streamed to a file; what its writer has not finished, or a full disk cut short, is left out."""
     position = 0
     with state.file.open("rb") as stream:
-        while data := stream.read(RECORD_SIZE * CHUNK):
+        while data := stream.read(RECORD_SIZE * chunk):
             whole = len(data) // RECORD_SIZE * RECORD_SIZE
-            for fields in RECORD.iter_unpack(data[:whole]):
-                if fields[1] == position + 1 & 0xFFFFFFFF:
-                    yield _record(fields, state, position)
-                position += 1
+            found = [_record(fields, state, number)
+                     for number, fields in enumerate(RECORD.iter_unpack(data[:whole]), position)
+                     if fields[1] == number + 1 & 0xFFFFFFFF]
+            if found:
+                yield found
+            position += whole // RECORD_SIZE
             if whole < len(data):  # the file may grow under us: never go on in the middle of a record
                 return
 
 
 def _record(fields: tuple[int, ...], state: RingState, position: int) -> Record:
     time_ns, _, event, flags, task, a, b, c, d = fields
-    return Record(time_ns, state.cpu, state.ring, position, event, flags, task, (a, b, c, d))
+    return tuple.__new__(Record, (time_ns, state.cpu, state.ring, position, event, flags, task, (a, b, c, d)))

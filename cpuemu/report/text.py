@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from cpuemu.events import BY_ID, Flag, Names
 from cpuemu.layout import Gfp, Program
 from cpuemu.report.image import Image
-from cpuemu.report.records import Record
+from cpuemu.report.records import Record, ring_states
 
 HEADER = """\
 # tracer: nop
@@ -63,8 +64,27 @@ def flags_text(flags: int) -> str:
     ))
 
 
+def heading(image: Image) -> Iterator[str]:
+    """trace_pipe's header, and what was overwritten.  Records that --trace all has in files are not lost."""
+    states = ring_states(image)
+    written = sum(each.written for each in states)
+    lost: Counter[int] = Counter()
+    for each in states:
+        lost.update(each.overwritten)
+    yield HEADER.format(kept=written - lost.total(), written=written, cpus=image.machine.dims.cpus)
+    if lost:
+        names = (f"{count} {BY_ID[event].name if event in BY_ID else f'event_{event}'}"
+                 for event, count in sorted(lost.items()))
+        yield f"# overwritten in the rings: {', '.join(names)}"
+
+
 def lines(found: Iterable[Record], image: Image) -> Iterator[str]:
-    """A line for each record; an event that this version does not know is shown with its numbers.
+    """A line for each record."""
+    return map(line_of(image), found)
+
+
+def line_of(image: Image) -> Callable[[Record], str]:
+    """How a record is told; an event that this version does not know is shown with its numbers.
 
     The clock starts at power-on, as a kernel's does: a trace, --since and a finding speak of the same second.
     """
@@ -72,19 +92,22 @@ def lines(found: Iterable[Record], image: Image) -> Iterator[str]:
     power_on = image.machine.header.boot_ns
 
     @cache
-    def who(task: int) -> str:
+    def who(task: int, cpu: int, flags: int) -> str:
         idle = task < image.machine.dims.tasks and image.machine.tasks[task].program == Program.IDLE
-        return f"{'<idle>' if idle else names.comm(task):>16}-{names.pid(task):<7}"
+        shown = "<idle>" if idle else names.comm(task)
+        return f"{shown:>16}-{names.pid(task):<7} [{cpu:03d}] {flags_text(flags)} "
 
-    for record in found:
-        kind = BY_ID.get(record.event)
-        seconds, rest = divmod(max(0, record.time_ns - power_on), 1_000_000_000)
-        where = f"{who(record.task)} [{record.cpu:03d}] {flags_text(record.flags)} {seconds:5d}.{rest // 1000:06d}:"
+    def line(record: Record) -> str:
+        time_ns, cpu, _, _, event, flags, task, args = record
+        kind = BY_ID.get(event)
+        seconds, rest = divmod(max(0, time_ns - power_on), 1_000_000_000)
+        where = f"{who(task, cpu, flags)}{seconds:5d}.{rest // 1000:06d}:"
         if kind is None:
-            yield f"{where} event_{record.event}: {' '.join(map(str, record.args))}"
-            continue
+            return f"{where} event_{event}: {' '.join(map(str, args))}"
         try:
-            yield f"{where} {kind.name}: {kind.text(*record.args, names)}"
+            return f"{where} {kind.name}: {kind.text(*args, names)}"
         except (IndexError, ValueError):
             # A ring may hold anything when its writer was of another mind, or its page was never written back.
-            yield f"{where} {kind.name}: (damaged: {' '.join(map(str, record.args))})"
+            return f"{where} {kind.name}: (damaged: {' '.join(map(str, args))})"
+
+    return line

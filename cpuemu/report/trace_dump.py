@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import sys
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cpuemu import __version__
-from cpuemu.events import BY_ID, BY_NAME
+from cpuemu.report.formats import FORMATS, dump
 from cpuemu.report.image import Image, ImageError, open_image
-from cpuemu.report.records import Record, records, ring_states
-from cpuemu.report.text import HEADER, lines
+from cpuemu.report.records import ring_states
+from cpuemu.report.selection import Selection
 
 EXAMPLES = """
 \b
@@ -24,6 +23,7 @@ Examples:
   trace-dump RUN_DIR --cpu 3 --event 'mm_page_*' --since 1.5 --until 2
   trace-dump RUN_DIR --event 'cpuhp_*' --event 'ipi_*'
   trace-dump RUN_DIR --since -0.1
+  trace-dump RUN_DIR --pfn 0x3b96 --task 'replay/*' --format json | jq .args
   trace-dump RUN_DIR --state
 \b
 cpuemu launch prints its run directory.  Times are seconds since power-on; a negative one counts from the last event.
@@ -34,19 +34,27 @@ cpuemu launch prints its run directory.  Times are seconds since power-on; a neg
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--cpu", "cpus", type=int, multiple=True, metavar="N", help="Only this CPU's events (may be repeated).")
 @click.option("--event", "events", multiple=True, metavar="GLOB", help="Only events of this name (may be repeated).")
+@click.option("--task", "tasks", multiple=True, metavar="NAME",
+              help="Only what a task did and what was done to it: its name (a glob) or number (may be repeated).")
+@click.option("--pfn", "pfns", multiple=True, metavar="N", help="Only the life of one page (may be repeated).")
 @click.option("--since", type=float, metavar="S", help="Only events from this time on.")
 @click.option("--until", type=float, metavar="S", help="Only events before this time.")
+@click.option("--grep", multiple=True, metavar="REGEX", help="Only events whose line of text has a match (may be "
+              "repeated: all must have one).")
 @click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N of what is left.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True,
+              help="ftrace text, or one JSON object a line (docs/trace-formats.md).")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write to a file instead of standard output.")
 @click.option("--state", is_flag=True, help="The machine's state from its RAM, instead of the trace.")
 @click.version_option(__version__)
-def trace_dump(run_dir: Path, cpus: tuple[int, ...], events: tuple[str, ...], since: float | None, until: float | None,
-               tail: int | None, state: bool) -> None:
-    """Print what a machine did, as ftrace text, from the files in its run directory.
+def trace_dump(run_dir: Path, form: str, output: Path | None, state: bool, **filters: Any) -> None:
+    """Print what a machine did, from the files in its run directory.
 
     Nothing has to be alive: RAM and trace rings are files, and they are read without a lock.
     """
     image = open_image(run_dir)
-    chosen = _chosen(image, cpus, events, since, until)
+    found = Selection(**filters).records(image)
     if state:
         from cpuemu.report.state import state_text
 
@@ -55,63 +63,14 @@ def trace_dump(run_dir: Path, cpus: tuple[int, ...], events: tuple[str, ...], si
         return
     if image.rings is None:
         raise ImageError(image.problems[0])
-    heading = list(_heading(image))
+    ring_states(image)  # for its complaints
     _complain(image)
-    found: Iterator[Record] = (record for record in records(image) if chosen(record))
-    if tail is not None:
-        found = iter(deque(found, maxlen=tail))
-    _print(iter(heading))
-    _print(lines(found, image))
+    dump(form, found, image, output)
 
 
 def _complain(image: Image) -> None:
     for problem in image.problems:
         click.echo(f"trace-dump: {problem}", err=True)
-
-
-def _heading(image: Image) -> Iterator[str]:
-    """trace_pipe's header, and what was overwritten.  Records that --trace all has in files are not lost."""
-    states = ring_states(image)
-    written = sum(each.written for each in states)
-    lost: Counter[int] = Counter()
-    for each in states:
-        lost.update(each.overwritten)
-    yield HEADER.format(kept=written - lost.total(), written=written, cpus=image.machine.dims.cpus)
-    if lost:
-        names = (f"{count} {BY_ID[event].name if event in BY_ID else f'event_{event}'}"
-                 for event, count in sorted(lost.items()))
-        yield f"# overwritten in the rings: {', '.join(names)}"
-
-
-def _chosen(image: Image, cpus: tuple[int, ...], events: tuple[str, ...], since: float | None,
-            until: float | None) -> Callable[[Record], bool]:
-    """The filter; raises UsageError for what cannot match anything."""
-    for cpu in cpus:
-        if not 0 <= cpu < image.machine.dims.cpus:
-            raise click.UsageError(f"--cpu {cpu}: this machine has CPUs 0 to {image.machine.dims.cpus - 1}")
-    kinds: set[int] = set()
-    for pattern in events:
-        matching = fnmatch.filter(BY_NAME, pattern)
-        if not matching:
-            raise click.UsageError(f"--event {pattern}: no event has this name; known are {', '.join(BY_NAME)}")
-        kinds.update(int(BY_NAME[name].event) for name in matching)
-    start = image.machine.header.boot_ns
-    end = _last(image) if any(moment is not None and moment < 0 for moment in (since, until)) else 0
-    low = None if since is None else (start if since >= 0 else end) + int(since * 1e9)
-    high = None if until is None else (start if until >= 0 else end) + int(until * 1e9)
-
-    def chosen(record: Record) -> bool:
-        return (
-            (not cpus or record.cpu in cpus) and (not kinds or record.event in kinds)
-            and (low is None or record.time_ns >= low) and (high is None or record.time_ns < high)
-        )
-
-    return chosen
-
-
-def _last(image: Image) -> int:
-    """The time of the last event."""
-    return max((record.time_ns for record in records(image)), default=0)
 
 
 def _print(text: Iterator[str]) -> None:

@@ -56,6 +56,13 @@ def test_everything(run_dir: Path) -> None:
     (["--since", "-0.2"], [0.7, 0.8, 0.9]),
     (["--until", "-0.75"], [0.0, 0.1]),
     (["--event", "mark_victim"], []),
+    (["--pfn", "7"], [0.7]),
+    (["--pfn", "0x1"], [0.1]),
+    (["--pfn", "3", "--pfn", "9", "--cpu", "1"], [0.9]),
+    (["--task", "storm/*"], [number / 10 for number in range(10)]),
+    (["--task", "swapper/3"], []),
+    (["--grep", "cpu: 000[24]"], [0.2, 0.4]),
+    (["--grep", "mm_page", "--grep", r"\[001\]", "--tail", "2"], [0.7, 0.9]),
 ])
 def test_filters(run_dir: Path, options: list[str], expected: list[float]) -> None:
     assert seconds(dump(run_dir, *options)) == expected
@@ -75,6 +82,12 @@ def test_what_was_overwritten_is_said(tmp_path: Path) -> None:
     ([], "Missing argument 'RUN_DIR'."),
     (["RUN", "--cpu", "4"], "--cpu 4: this machine has CPUs 0 to 3"),
     (["RUN", "--event", "cpuhp"], "--event cpuhp: no event has this name; known are mm_page_alloc, "),
+    (["RUN", "--task", "strom/0"], "--task strom/0: no task has this name or number; near it are storm/0"),
+    (["RUN", "--pfn", "page"], "--pfn page: not a number; give a page frame number, as 0x3b96 or 15254"),
+    (["RUN", "--pfn", "0x100000"], "--pfn 0x100000: this machine has pages 0 to 0xfff"),
+    (["RUN", "--grep", "("], "--grep (: not a regular expression: missing ), unterminated subpattern at position 0"),
+    (["RUN", "--format", "xml"], "Invalid value for '--format': 'xml' is not one of 'text', 'json'"),
+    (["RUN", "-o", "nowhere/trace"], "-o nowhere/trace: No such file or directory"),
     (["RUN", "--tail", "0"], "Invalid value for '--tail': 0 is not in the range x>=1."),
     (["EMPTY"], "is EMPTY a run directory?"),
     (["TEXT"], "TEXT/ram: not the RAM of a machine"),
@@ -118,3 +131,24 @@ def test_help_has_examples() -> None:
     result = dump("--help")
     assert result.exit_code == 0
     assert "Examples:" in result.stdout and "trace-dump RUN_DIR --state" in result.stdout
+
+
+def test_blocks_hold_their_pages_and_tasks_are_named_by_others(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for number in (70, 71):
+        run.made.task(number, f"storm/{number}", 0)
+    run.trace(0, 100_000, Event.MM_PAGE_ALLOC, 8, 3)
+    run.trace(0, 200_000, Event.MM_PAGE_FREE, 16, 3)
+    run.trace(1, 300_000, Event.SCHED_WAKEUP, 71, 1, task=70)
+    run.trace(1, 400_000, Event.SCHED_SWITCH, 70, 1, 71, task=70)
+    run.trace(1, 500_000, Event.IPI_RAISE, 71, 1, task=71)
+    path = run.save()
+    assert seconds(dump(path, "--pfn", "15")) == [0.1] and seconds(dump(path, "--pfn", "16")) == [0.2]
+    assert seconds(dump(path, "--pfn", "24")) == []
+    assert seconds(dump(path, "--task", "storm/71")) == seconds(dump(path, "--task", "71")) == [0.3, 0.4, 0.5]
+
+
+def test_output_into_a_file(run_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trace.txt"
+    assert dump(run_dir, "--cpu", "1", "-o", file).stdout == ""
+    assert file.read_text() == dump(run_dir, "--cpu", "1").stdout != ""

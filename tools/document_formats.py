@@ -1,0 +1,105 @@
+"""Writes docs/trace-formats.md; the fields come from their declaration: python -m tools.document_formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cpuemu.events import EVENT_TYPES
+from cpuemu.report.fields import FIELDS, Field, Kind
+from cpuemu.report.json_lines import COMMON
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "trace-formats.md"
+
+TEXT = """\
+# Trace formats
+
+Written by `python -m tools.document_formats`; the table of fields comes from `cpuemu/report/fields.py`.
+
+    trace-dump RUN_DIR [--format FORMAT] [-o FILE] [filters]
+
+| format | for |
+|---|---|
+| `text` | people, grep, awk, and whatever reads `trace_pipe` |
+| `json` | jq, pandas: one event a line |
+
+Every format takes the same filters, and has the same events in the same order: by time, events of one moment by CPU.
+The trace is read ring by ring, a piece at a time: a long one needs no more memory than a short one.
+
+| filter | keeps |
+|---|---|
+| `--cpu N` | events of this CPU; may be repeated, as all but the times and `--tail` |
+| `--event GLOB` | events of this name ([trace-events.md](trace-events.md)) |
+| `--task NAME` | what a task did and what was done to it (woken, moved, switched to); a glob, or its number |
+| `--pfn N` | the life of a page: every page event whose block holds it |
+| `--since S`, `--until S` | a part of time, in seconds since power-on; negative: before the last event |
+| `--grep REGEX` | events whose line in `text` has a match; of several, all must have one |
+| `--tail N` | the last N of what is left |
+
+## text
+
+The layout of `trace_pipe`, with the kernel's names of events and fields; the time is that since power-on. What the
+letters mean stands above the first line, as in a kernel's own. `<idle>-0` is any CPU's idle task.
+
+```
+          cpuctl-8       [000] .....     0.144014: cpuhp_enter: cpu: 0001 target:  10 step:  60 (hotplug:take_cpu_down)
+          cpuctl-8       [000] .....     0.144054: cpuemu_stop_state: state=STOPMACHINE_PREPARE thread_ack=8
+          cpuctl-8       [000] dN.2.     0.144312: sched_wakeup: comm=migration/0 pid=11 prio=120 target_cpu=000
+          cpuctl-8       [000] dN.2.     0.144325: sched_wakeup: comm=migration/1 pid=12 prio=120 target_cpu=001
+          cpuctl-8       [000] dN.2.     0.144335: ipi_raise: target_mask=00000000,00000002 (Rescheduling interrupts)
+```
+"""
+
+JSON = """\
+## json
+
+One object a line:
+
+```
+{"time": 0.276742662, "cpu": 0, "comm": "replay/0", "pid": 19, "irqs_off": true, "need_resched": false,
+ "hardirq": false, "preempt_depth": 2, "event": "csd_queue_cpu",
+ "args": {"cpu": 2, "callsite": "generic_exec_single:ipi", "func": "nop", "csd": 27}}
+```
+
+(broken for this page only). Which CPU sends the most interrupts, and how long each took to be taken:
+
+    trace-dump RUN_DIR --format json --event ipi_raise | jq -r .cpu | sort | uniq -c | sort -rn
+
+```python
+events = pandas.json_normalize([json.loads(line) for line in open("trace.json")])
+ipis = events[events.event.isin(["ipi_raise", "ipi_entry"])].pivot(index="args.ticket", columns="event", values="time")
+(ipis.ipi_entry - ipis.ipi_raise).describe()
+```
+
+Every line has
+
+| field | is |
+|---|---|
+{common}
+
+and in `args`, by event:
+
+| event | field | is |
+|---|---|---|
+{fields}
+"""
+
+
+def _row(event: str, field: Field) -> str:
+    kind = field.kind.value.replace("|", "\\|")
+    if not field.meaning:
+        what = kind
+    else:
+        what = field.meaning if field.kind is Kind.NUMBER else f"{field.meaning} ({kind})"
+    return f"| {event} | `{field.name}` | {what} |"
+
+
+def page() -> str:
+    """The whole page."""
+    common = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in COMMON.items())
+    rows = [_row(f"`{kind.name}`" if not number else "", field)
+            for kind in EVENT_TYPES for number, field in enumerate(FIELDS[kind.event])]
+    return f"{TEXT}\n{JSON.replace('{common}', common).replace('{fields}', chr(10).join(rows))}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
