@@ -1,0 +1,259 @@
+"""The lanes of the timeline out of the trace: who had each CPU, interrupts, reclaim and drains, hotplug, stop_machine.
+
+A record says when something began or ended; what began and has not ended when the trace does goes on to its end.  What
+a task is about (reclaim, a drain) is drawn where the task has a CPU: it stops with the task and goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+from cpuemu.events import REASONS, STOP_STATES, Event
+from cpuemu.layout import Program
+from cpuemu.report.html.slices import HOTPLUG_LANE, STOP_LANE, Kind, Place, Row, Slices
+from cpuemu.report.image import Image
+from cpuemu.report.records import Record
+from cpuemu.report.text import gfp_text
+
+SLICES_LIMIT = 60_000
+"""Slices in a report: some megabytes before compression, and a browser draws them at once."""
+ONLINE_TARGET = 100
+"""``target`` of a cpuhp_enter whose CPU is coming; 0 when it is going."""
+
+_VECTOR_KINDS = (Kind.RESCHEDULE, Kind.CALL, Kind.CALL, Kind.PLATFORM)
+_STOP_KINDS = (None, Kind.PREPARE, Kind.DISABLE_IRQ, Kind.RUN, Kind.EXIT)
+
+
+@dataclass
+class _Cpu:
+    """What a CPU is in the middle of.  ``online``: None before the trace has said it."""
+
+    task: int | None = None
+    since: int = 0
+    online: bool | None = None
+    offline_since: int = 0
+    interrupt: tuple[int, int, int] | None = None
+    functions: list[str] = field(default_factory=list)
+    lent: tuple[int, str] | None = None
+
+
+@dataclass
+class _Work:
+    """Something that a task is about; ``since`` and ``cpu``: of the part that is being drawn."""
+
+    kind: Kind
+    label: str
+    since: int
+    cpu: int
+
+
+@dataclass
+class _Step:
+    """A row of hotplug that is under way, or the state of stop_machine."""
+
+    kind: Kind
+    label: str
+    since: int
+
+
+class Timeline:
+    """``take`` every record in order of time, then ``end``."""
+
+    def __init__(self, image: Image, limit: int = SLICES_LIMIT) -> None:
+        self.image = image
+        self.slices = Slices(limit)
+        self.cpus = [_Cpu() for _ in range(image.machine.dims.cpus)]
+        self.works: dict[int, list[_Work]] = {}
+        self.step: _Step | None = None
+        self.stop: _Step | None = None
+        self.comm = cache(image.comm)
+        self.kind_of = cache(self._kind_of)
+        self.takes: dict[int, Callable[[Record, int], None]] = {
+            Event.SCHED_SWITCH: self._switch, Event.CPUEMU_CPU_ONLINE: self._online,
+            Event.CPUEMU_CPU_OFFLINE: self._offline, Event.IPI_ENTRY: self._interrupt, Event.IPI_EXIT: self._no_more,
+            Event.CSD_FUNCTION_ENTRY: self._function, Event.CPUHP_ENTER: self._enter, Event.CPUHP_EXIT: self._exit,
+            Event.CPUEMU_STOP_STATE: self._stop_state,
+            Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN: self._reclaim,
+            Event.MM_VMSCAN_DIRECT_RECLAIM_END: self._ended(Kind.RECLAIM),
+            Event.CPUEMU_DRAIN_ALL_BEGIN: self._drain, Event.CPUEMU_DRAIN_ALL_END: self._ended(Kind.DRAIN),
+            Event.MM_COMPACTION_BEGIN: self._compact, Event.MM_COMPACTION_END: self._ended(Kind.COMPACTION),
+            Event.CPUEMU_CPU_LENT: self._lent, Event.CPUEMU_CPU_BACK: self._back,
+        }
+
+    def take(self, record: Record, at: int) -> None:
+        """``at``: its time in ns since power-on."""
+        cpu = self.cpus[record.cpu]
+        if cpu.task is None and cpu.online is not False:
+            cpu.task, cpu.since = record.task, at
+        take = self.takes.get(record.event)
+        if take is not None:
+            take(record, at)
+
+    def end(self, at: int) -> None:
+        """Whatever is under way goes on to here."""
+        for number, cpu in enumerate(self.cpus):
+            if cpu.online is False:
+                self._add(number, Row.TASK, cpu.offline_since, at, Kind.OFFLINE, "offline")
+            else:
+                self._close_task(number, at)
+            if cpu.interrupt:
+                self._close_interrupt(number, at)
+            if cpu.lent is not None:
+                self._add(number, Row.WORK, cpu.lent[0], at, Kind.LENT, cpu.lent[1])
+        for task, works in self.works.items():
+            for work in works:
+                if self.cpus[work.cpu].task == task:
+                    self._add(work.cpu, Row.WORK, work.since, at, work.kind, work.label)
+        for lane, step in ((HOTPLUG_LANE, self.step), (STOP_LANE, self.stop)):
+            if step is not None:
+                self._add(lane, Row.TASK, step.since, at, step.kind, step.label)
+
+    def waits(self, cpu: int, since: int, until: int, sentence: str) -> None:
+        """Somebody on this CPU waited when the machine stopped."""
+        if since < until:
+            self._add(cpu, Row.WORK, since, until, Kind.WAIT, sentence)
+
+    def _add(self, lane: int, row: int, start: int, end: int, kind: Kind, label: str) -> None:
+        self.slices.add(Place(lane, row), start, end, kind, label)
+
+    # --- tasks ---------------------------------------------------------------------------------------------
+
+    def _kind_of(self, task: int) -> Kind:
+        if not 0 <= task < self.image.machine.dims.tasks:
+            return Kind.KTHREAD
+        program = self.image.machine.tasks[task].program
+        if program == Program.IDLE:
+            return Kind.IDLE
+        return Kind.KTHREAD if program == Program.KTHREAD else Kind.WORKLOAD
+
+    def _close_task(self, number: int, at: int) -> None:
+        cpu = self.cpus[number]
+        if cpu.task is not None and cpu.since < at:
+            self._add(number, Row.TASK, cpu.since, at, self.kind_of(cpu.task), self.comm(cpu.task))
+
+    def _switch(self, record: Record, at: int) -> None:
+        cpu = self.cpus[record.cpu]
+        if cpu.online is False:  # its last steps, after it has left the mask
+            return
+        previous, following = record.args[0], record.args[2]
+        cpu.task = previous
+        self._close_task(record.cpu, at)
+        for work in self.works.get(previous, ()):
+            self._add(work.cpu, Row.WORK, work.since, at, work.kind, work.label)
+        for work in self.works.get(following, ()):
+            work.since, work.cpu = at, record.cpu
+        cpu.task, cpu.since = following, at
+
+    def _online(self, record: Record, at: int) -> None:
+        number = record.args[0]
+        if number >= len(self.cpus):
+            return
+        cpu = self.cpus[number]
+        if cpu.online is False:
+            self._add(number, Row.TASK, cpu.offline_since, at, Kind.OFFLINE, "offline")
+        cpu.task, cpu.since, cpu.online = (record.task if record.cpu == number else None), at, True
+
+    def _offline(self, record: Record, at: int) -> None:
+        number = record.args[0]
+        if number >= len(self.cpus):
+            return
+        self._close_task(number, at)
+        cpu = self.cpus[number]
+        cpu.task, cpu.online, cpu.offline_since = None, False, at
+
+    # --- interrupts ----------------------------------------------------------------------------------------
+
+    def _interrupt(self, record: Record, at: int) -> None:
+        cpu = self.cpus[record.cpu]
+        if cpu.interrupt:
+            self._close_interrupt(record.cpu, at)
+        cpu.interrupt = (at, record.args[0], record.args[1])
+
+    def _function(self, record: Record, at: int) -> None:
+        name = self.image.function(record.args[0])
+        functions = self.cpus[record.cpu].functions
+        if name not in functions:
+            functions.append(name)
+
+    def _no_more(self, record: Record, at: int) -> None:
+        if self.cpus[record.cpu].interrupt:
+            self._close_interrupt(record.cpu, at)
+
+    def _close_interrupt(self, number: int, at: int) -> None:
+        cpu = self.cpus[number]
+        assert cpu.interrupt is not None
+        start, source, vector = cpu.interrupt
+        sender = f"cpu {source}" if source < len(self.cpus) else "the coordinator"
+        name = REASONS[vector] if vector < len(REASONS) else f"vector {vector}"
+        kind = _VECTOR_KINDS[vector] if vector < len(_VECTOR_KINDS) else Kind.PLATFORM
+        does = f": {', '.join(cpu.functions)}" if cpu.functions else ""
+        self._add(number, Row.IRQ, start, at, kind, f"{name.removesuffix('s')} from {sender}{does}")
+        cpu.interrupt = None
+        cpu.functions.clear()
+
+    # --- what a task is about ------------------------------------------------------------------------------
+
+    def _begins(self, record: Record, at: int, kind: Kind, label: str) -> None:
+        self.works.setdefault(record.task, []).append(_Work(kind, label, at, record.cpu))
+
+    def _ended(self, kind: Kind) -> Callable[[Record, int], None]:
+        def ended(record: Record, at: int) -> None:
+            works = self.works.get(record.task, [])
+            for work in reversed(works):
+                if work.kind == kind:
+                    self._add(work.cpu, Row.WORK, work.since, at, kind, work.label)
+                    works.remove(work)
+                    return
+
+        return ended
+
+    def _reclaim(self, record: Record, at: int) -> None:
+        order, gfp = record.args[:2]
+        self._begins(record, at, Kind.RECLAIM, f"direct reclaim, order {order}, {gfp_text(gfp)}")
+
+    def _drain(self, record: Record, at: int) -> None:
+        with_pages, online = record.args[:2]
+        self._begins(record, at, Kind.DRAIN, f"drain of all CPUs: {with_pages} of {online} have pages")
+
+    def _compact(self, record: Record, at: int) -> None:
+        self._begins(record, at, Kind.COMPACTION, "compaction")
+
+    def _lent(self, record: Record, at: int) -> None:
+        task, process, generation = record.args[:3]
+        label = f"lent: {self.comm(task)} runs in the process of cpu {process}, generation {generation}"
+        self.cpus[record.cpu].lent = (at, label)
+
+    def _back(self, record: Record, at: int) -> None:
+        cpu = self.cpus[record.cpu]
+        if cpu.lent is not None:
+            self._add(record.cpu, Row.WORK, cpu.lent[0], at, Kind.LENT, cpu.lent[1])
+        cpu.lent = None
+
+    # --- hotplug and stop_machine --------------------------------------------------------------------------
+
+    def _enter(self, record: Record, at: int) -> None:
+        number, target, _, fun = record.args
+        coming = target >= ONLINE_TARGET
+        row = self.image.site(fun).removeprefix("hotplug:")
+        self.step = _Step(Kind.COMING if coming else Kind.GOING,
+                          f"cpu {number} {'coming online' if coming else 'going offline'}: {row}", at)
+
+    def _exit(self, record: Record, at: int) -> None:
+        if self.step is not None:
+            self._add(HOTPLUG_LANE, Row.TASK, self.step.since, at, self.step.kind, self.step.label)
+        self.step = None
+        self._stop_ends(at)
+
+    def _stop_state(self, record: Record, at: int) -> None:
+        self._stop_ends(at)
+        state = record.args[0]
+        kind = _STOP_KINDS[state] if state < len(_STOP_KINDS) else None
+        if kind is not None:
+            self.stop = _Step(kind, f"STOPMACHINE_{STOP_STATES[state]}, {record.args[1]} CPUs", at)
+
+    def _stop_ends(self, at: int) -> None:
+        if self.stop is not None:
+            self._add(STOP_LANE, Row.TASK, self.stop.since, at, self.stop.kind, self.stop.label)
+        self.stop = None
