@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cpuemu import patches
 from cpuemu.cli.faults import usage
 from cpuemu.faults import BY_NAME
 from cpuemu.layout import NR_CPUS
@@ -61,6 +62,8 @@ def completes(*names: str) -> Callable[[click.Context, click.Parameter, str], li
         "on-each-cpu", "local-only", "cpus-with-pages", "drain-with-hotplug-lock"),
         help="Another drain policy than the profile's: on-each-cpu, "
         "local-only, cpus-with-pages, drain-with-hotplug-lock, or FILE.py:CLASS.")
+@option("--patch", type=click.Path(), metavar="FILE", help="A unified diff against cpuemu/kernel or cpuemu/policies: "
+        "the kernel that runs is the patched one.")
 @option("--seed", type=int, metavar="N", help="Seed of everything random.  [1]")
 @option("--seconds", type=float, metavar="S", help="Stop after so many seconds; a storm then goes on until they are "
         "over.  [5 for idle]")
@@ -103,6 +106,8 @@ def launch(config: str | None, **given: Any) -> None:
     if config is not None:
         options = {**from_file(Path(config), launch.params), **options}
     checked_options = checked(options)
+    if checked_options.patch:  # before the kernel is imported, as the next line does
+        patches.apply(patches.read(Path(checked_options.patch)), f"--patch {checked_options.patch}")
     from cpuemu.cli.session import run_session
 
     click.get_current_context().exit(run_session(checked_options))

@@ -13,14 +13,20 @@ import click
 from cpuemu import __version__
 from cpuemu.errors import UserError
 
-VERBS = {"launch": "cpuemu.cli.launch:launch", "compare": "cpuemu.cli.compare:compare",
-         "explore": "cpuemu.cli.explore:explore", "replay": "cpuemu.cli.replay:replay",
-         "report": "cpuemu.cli.report:report"}
+VERBS = {
+    "launch": "cpuemu.cli.launch:launch",
+    "compare": "cpuemu.cli.compare:compare",
+    "explore": "cpuemu.cli.explore:explore",
+    "replay": "cpuemu.cli.replay:replay",
+    "zoo": "cpuemu.cli.zoo:zoo",
+    "report": "cpuemu.cli.report:report",
+}
 SHORT = {
     "launch": "Run a machine: CPUs as processes, a recording or another workload, hotplug, a verdict.",
     "compare": "Run drain policies on the same seeds and compare them: drains, interrupts, latencies, OOM kills.",
     "explore": "Run a workload under chosen schedules, one CPU moving at a time, and keep what fails.",
     "replay": "Run the schedule of a failure again, step for step.",
+    "zoo": "Bugs that Linux had: list them, run them, see what broke them and what mended them.",
     "report": "Write a run as one HTML file: verdict, timeline, memory, interrupts, latencies, waits.",
 }
 USAGE_STATUS, DEFECT_STATUS, INTERRUPTED_STATUS = 2, 70, 130

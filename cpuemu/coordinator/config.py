@@ -20,6 +20,7 @@ class LaunchConfig:
     preempt: str = "none"
     profile: str = "v3.2"
     policy: str | None = None
+    patch: str | None = None
     seed: int = 1
     seconds: float | None = None
     until_done: bool = False
@@ -44,8 +45,8 @@ class LaunchConfig:
         """The command line that runs this again."""
         words = ["cpuemu launch", f"--cpus {self.cpus}", f"--workload {self.workload}", f"--seed {self.seed}"]
         default = LaunchConfig()
-        for name in ("hotplug", "offline", "preempt", "profile", "policy", "zoneinfo", "seconds", "tasks", "busy_cpus",
-                     "window", "reclaim_cost", "reclaim_success", "pace", "trace"):
+        for name in ("hotplug", "offline", "preempt", "profile", "policy", "patch", "zoneinfo", "seconds", "tasks",
+                     "busy_cpus", "window", "reclaim_cost", "reclaim_success", "pace", "trace"):
             value = getattr(self, name)
             if value is not None and value != getattr(default, name):
                 words.append(f"--{name.replace('_', '-')} {value}")

@@ -16,7 +16,8 @@ def as_data(name: str, report: Report, files: Sequence[Path]) -> dict[str, Any]:
     """Plain data; docs/exploring.md says what each of it means."""
     points = report.points
     return {
-        "scenario": name, "schedules": report.schedules, "failures": report.failures, "distinct": len(report.traces),
+        "scenario": name, "schedules": report.schedules, "failures": report.failures, "first": report.first,
+        "distinct": len(report.traces),
         "orders": len(report.orders), "handovers": len(report.handovers), "interrupted": report.interrupted,
         "steps": report.steps, "deliveries": report.deliveries, "actors": report.actors, "cut": report.cut,
         "all_steps": report.all_steps, "decisions": report.decisions,

@@ -107,6 +107,8 @@ class Report:
     handovers: set[str] = field(default_factory=set)
     pairs: set[Pair] = field(default_factory=set)
     last_new_pair: int = 0
+    first: int = 0
+    """Which schedule failed first, 0: none."""
     accesses: dict[tuple[int, int, str, bool, bool], None] = field(default_factory=dict)
     steps: int = 0
     """The most steps that a schedule took."""
@@ -151,6 +153,7 @@ class Report:
         self.cut += entry.verdict == "limit"
         if entry.bad:
             self.signatures[entry.signature] += 1
+            self.first = self.first or self.schedules
 
     # --- what it says --------------------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ A specification is FILE.py (with SCENARIO), FILE.py:NAME (a scenario, or a workl
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from cpuemu import patches, scenarios
@@ -93,6 +95,29 @@ def bug_named(name: str) -> Bug:
         if name in (bug.number, bug.name):
             return bug
     raise UserError(f"the zoo has no bug {name!r}; it has {', '.join(f'{bug.number} ({bug.name})' for bug in known)}")
+
+
+def module_of(bug: Bug) -> ModuleType:
+    """The module that holds it."""
+    return importlib.import_module(f"{scenarios.__name__}.{MODULE}{bug.number}")
+
+
+def title_of(bug: Bug) -> str:
+    """One line of what it is."""
+    return story_of(bug).partition("\n")[0].removeprefix(f"{bug.number}: ").rstrip(".")
+
+
+def story_of(bug: Bug) -> str:
+    """Its biography."""
+    return inspect.cleandoc(module_of(bug).__doc__ or "") + "\n"
+
+
+def mending(bug: Bug) -> str:
+    """What makes the fixed kernel of the broken one, as a unified diff.  Raises UserError when it does not fit."""
+    name = f"zoo {bug.number}"
+    if bug.fixed:
+        return "".join(change.diff() for change in patches.changes(bug.fixed, name))
+    return "".join(change.diff(backwards=True) for change in patches.changes(bug.broken, name))
 
 
 def file_of(spec: str) -> Path | None:

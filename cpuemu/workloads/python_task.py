@@ -42,7 +42,7 @@ def python_workload(spec: str, request: Request) -> Workload:
     path, name = split(spec)
     made = instance(spec)
     if isinstance(made, Planned):
-        return Workload(name, made.plans(request.operations or 0), python_path=f"{path.resolve()}:{name}")
+        return Workload(name, made.plans(request.operations), python_path=f"{path.resolve()}:{name}")
     tasks = request.tasks if request.tasks is not None else _number(made, "tasks", spec, TASKS_A_CPU * request.cpus)
     operations = request.operations or _number(made, "operations", spec, 0)
     held_limit = _number(made, "held_limit", spec, HELD_PAGES)
