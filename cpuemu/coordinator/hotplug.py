@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from cpuemu.kernel.cpu_hotplug import DOWN, START_PROCESS, TAKE_PROCESS, UP, Row, row_code
+from cpuemu.kernel.cpu_hotplug import DOWN, START_PROCESS, TAKE_PROCESS, UP, Row
+from cpuemu.kernel.hotplug_rows import row_code
 from cpuemu.layout import CpuState, Machine
 
 

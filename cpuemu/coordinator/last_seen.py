@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuemu.kernel.cpu_hotplug import row_under_way
+from cpuemu.kernel.hotplug_rows import row_under_way
 from cpuemu.kernel.wait_holders import MUTEXES
 from cpuemu.layout import (
     KEEPING,

@@ -26,7 +26,7 @@ from cpuemu.coordinator.power_on import STDERR, remove_sockets, socket_directory
 from cpuemu.coordinator.processes import adopt_orphans, children, exit_status, kill, start, status_text
 from cpuemu.coordinator.zygote import receive, send
 from cpuemu.core import now
-from cpuemu.kernel.cpu_hotplug import row_under_way
+from cpuemu.kernel.hotplug_rows import row_under_way
 from cpuemu.layout import LINE_END, Counter, Machine, MachineState, Mask
 
 LOOK_MS = 200

@@ -31,6 +31,7 @@ from cpuemu.kernel.cpumask import (
     cpumask_word,
     num_online_cpus,
 )
+from cpuemu.kernel.hotplug_rows import DOWN_ROWS, UNDO_FLAG, UP_FLAG, UP_ROWS
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kthread import free_task, kthread_create_on_node, kthread_function
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
@@ -361,26 +362,7 @@ UP: tuple[Row, ...] = (
 )
 OFFLINE_STEP, ONLINE_STEP = 10, 100
 
-UP_FLAG, UNDO_FLAG = 1 << 9, 1 << 8
-
-
-def row_code(up: bool, undo: bool, row: int) -> int:
-    """A row as the coordinator asks for it in ``Hotplug.request``."""
-    return (UP_FLAG if up else 0) | (UNDO_FLAG if undo else 0) | row
-
-
-def row_under_way(hotplug: Hotplug) -> str:
-    """The step of the operation under way, for whoever watches from outside: ``take_cpu_down, 4 of 8``.
-
-    The hands' own rows are asked of nobody: when the kernel has answered, the row after its own is theirs.
-    """
-    code, asked = divmod(hotplug.request, 1 << 32)
-    rows, undoing, position = UP if hotplug.up else DOWN, bool(code & UNDO_FLAG), code & 0xFF
-    if hotplug.answer == asked:
-        position += -1 if undoing else 1
-    if bool(code & UP_FLAG) != bool(hotplug.up) or not 0 <= position < len(rows):
-        position, undoing = 0, False  # the request is still the last operation's
-    return f"{'undo of ' if undoing else ''}{rows[position].name}, {position + 1} of {len(rows)}"
+assert (tuple(row.name for row in DOWN), tuple(row.name for row in UP)) == (DOWN_ROWS, UP_ROWS)
 
 
 def control_thread(cpu: Cpu, arg: int) -> None:

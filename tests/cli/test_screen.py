@@ -11,7 +11,8 @@ from rich.console import Console
 from cpuemu.cli.look import Status, Watcher
 from cpuemu.cli.screen import LETTERS, gauge, screen
 from cpuemu.coordinator.launcher import Progress
-from cpuemu.kernel.cpu_hotplug import DOWN, UP, row_code, row_under_way
+from cpuemu.kernel.cpu_hotplug import DOWN, UP
+from cpuemu.kernel.hotplug_rows import row_code, row_under_way
 from cpuemu.layout import (
     Counter,
     CpuState,
