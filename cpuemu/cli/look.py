@@ -25,7 +25,7 @@ from cpuemu.layout import (
     Wmark,
     first_workload_task,
 )
-from cpuemu.report.state import ranges
+from cpuemu.report.crash.reading import ranges
 
 LONG_WAIT_NS = 500_000_000
 """A wait this old is worth a row, and its age is told."""

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cpuemu.faults import FAULTS
 from cpuemu.kernel.hung_task import explain
 from cpuemu.kernel.page_audit import audit
-from cpuemu.kernel.wait_holders import MUTEXES
 from cpuemu.layout import (
     KEEPING,
-    NOBODY,
     NR_FINDINGS,
     OOM_MOMENTS,
-    CallFunctionData,
     Cpu,
     CpuState,
-    Csd,
-    Lock,
     MachineState,
-    Mask,
     Severity,
-    StopState,
     TaskState,
     Vector,
-    Wmark,
     name_in,
     process_name,
 )
+from cpuemu.report.crash import calls, locks, memory, plugging
+from cpuemu.report.crash.commands import Run
+from cpuemu.report.crash.reading import Reading
 from cpuemu.report.image import Image
 
 SHOWN_MOMENTS = 8
@@ -37,8 +32,13 @@ SHOWN_MOMENTS = 8
 
 def state_text(image: Image) -> Iterator[str]:
     """Line by line.  Nothing in RAM is believed: a number that names nothing is shown as a number."""
-    sections = (_summary, _findings, _masks, _cpus, _zones, _locks, _calls, _hotplug, _tasks, _waits, _oom_moments,
-                _pages)
+    reading = Reading(image)
+
+    def command(run: Run) -> Callable[[Image], Iterator[str]]:
+        return lambda _: run(reading, [])
+
+    sections = (_summary, _findings, command(plugging.cpumask), _cpus, command(memory.zone), command(locks.locks),
+                command(calls.csd), command(plugging.operation_and_barrier), _tasks, _waits, _oom_moments, _pages)
     for section in sections:
         lines = list(section(image))
         if lines:
@@ -92,24 +92,6 @@ def _findings(image: Image) -> Iterator[str]:
             yield f"finding {finding.get('rule')}: {finding.get('message')}"
 
 
-def _masks(image: Image) -> Iterator[str]:
-    for mask in Mask:
-        words = image.machine.cpumasks[mask].bits
-        bits = [cpu for cpu in range(image.machine.dims.cpus) if words[cpu // 64] >> cpu % 64 & 1]
-        yield f"{f'cpu_{mask.name.lower()}_mask':<18} {ranges(bits)}"
-
-
-def ranges(numbers: list[int]) -> str:
-    """0-3,7"""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts) or "(none)"
-
-
 # --- CPUs --------------------------------------------------------------------------------------------------
 
 
@@ -157,19 +139,6 @@ def _interrupts(image: Image, cpu: Cpu) -> Iterator[str]:
 # --- memory ------------------------------------------------------------------------------------------------
 
 
-def _zones(image: Image) -> Iterator[str]:
-    machine = image.machine
-    for zone in machine.zones:
-        pcps = [machine.pcp(cpu, zone.index) for cpu in range(machine.dims.cpus)]
-        yield (f"zone {zone.name}: managed {zone.managed}, free {zone.free_pages} "
-               f"({sum(pcp.free_diff for pcp in pcps):+d} in differentials), min {zone.wmark[Wmark.MIN]} "
-               f"low {zone.wmark[Wmark.LOW]} high {zone.wmark[Wmark.HIGH]}, file {zone.nr_file}"
-               + (", all unreclaimable" if zone.all_unreclaimable else ""))
-        yield f"  free blocks by order: {' '.join(str(count) for count in zone.nr_free)}"
-        yield (f"  on pcp lists by CPU:  {' '.join(str(pcp.count) for pcp in pcps)}"
-               f"  (batch {pcps[0].batch}, high {pcps[0].high})")
-
-
 def _oom_moments(image: Image) -> Iterator[str]:
     """The last allocations that were about to OOM, and what a drain of other CPUs' lists would have done."""
     machine = image.machine
@@ -193,92 +162,6 @@ def _pages(image: Image) -> Iterator[str]:
     if image.machine.header.state < MachineState.OFF and (pages.findings or pages.lost):
         yield "  (the machine was not at rest: what was between two lists at that moment looks lost)"
     yield from (f"  {sentence}" for sentence in [*pages.findings, *pages.notes])
-
-
-# --- who holds what ----------------------------------------------------------------------------------------
-
-
-def _locks(image: Image) -> Iterator[str]:
-    held = [lock for lock in image.machine.locks if lock.word]
-    yield f"locks held: {len(held) or 'none'}"
-    for lock in held:
-        waited = ", waited for" if lock.word >> 31 & 1 else ""
-        yield f"  {lock.name or f'lock {lock.index}'}: held by {_owner(image, lock)}{waited} (word {lock.word:#x})"
-    for cpu in image.machine.cpus:
-        if 0 < (waited_for := cpu.lock_wait) <= len(image.machine.locks):
-            name = image.machine.locks[waited_for - 1].name or f"lock {waited_for - 1}"
-            where = image.site(cpu.lock_wait_site)
-            yield f"  {name}: cpu {cpu.index} ({image.comm(cpu.current)}) spins for it in {where}"
-
-
-def _owner(image: Image, lock: Lock) -> str:
-    """Who the word names, and what the owner has written beside it."""
-    owner = (lock.word & 0xFFFF) - 1
-    who = image.comm(owner) if lock.index in MUTEXES else f"cpu {owner} gen {lock.word >> 16 & 0x7FFF}"
-    if not lock.holder:  # between the word and the rest lie a few instructions
-        return f"{who}, just taken"
-    task = "" if lock.index in MUTEXES else f" ({image.comm(lock.holder - 1)})"
-    since = max(0, lock.since_ns - image.machine.header.boot_ns) / 1e9
-    return f"{who}{task} since {since:.6f}, taken in {image.site(lock.site)}"
-
-
-def _calls(image: Image) -> Iterator[str]:
-    """call_function.queue in the order in which an interrupt walks it, blocks in use beside it, the single queues."""
-    machine, head = image.machine, image.machine.dims.cpus
-    if not machine.header.boot_ns:
-        return
-    queued, end = _walk(machine.call_function.next, [block.next for block in machine.cfds], head)
-    yield f"call_function.queue: {f'{len(queued)} blocks' if queued else 'empty'}{end}"
-    yield from (f"  {_block(image, machine.cfds[index])}" for index in queued)
-    yield from (f"not on the queue: {_block(image, block)}" for block in machine.cfds
-                if (block.flags or block.refs) and block.index not in queued)
-    following, seen = [csd.next for csd in machine.csds], set[int]()
-    for queue in machine.single_queues:
-        csds, end = _walk(queue.head, following, NOBODY)
-        if csds or end:
-            yield f"call_single_queue of cpu {queue.index}: {len(csds)} calls{end}"
-            yield from (f"  {_csd(image, machine.csds[index])}" for index in csds)
-            seen.update(csds)
-    if not seen:
-        yield "call_single_queue: no call on any cpu"
-    yield from (f"not on a queue: {_csd(image, csd)}" for csd in machine.csds if csd.flags and csd.index not in seen)
-
-
-def _walk(first: int, following: Sequence[int], head: int) -> tuple[list[int], str]:
-    """The elements of a list in RAM, and what is wrong with its end: it may be torn, or lead nowhere."""
-    found: list[int] = []
-    while first != head:
-        if not 0 <= first < len(following):
-            return found, f", then {first}, which is no element"
-        if first in found:
-            return found, f", then {first} again"
-        found.append(first)
-        first = following[first]
-    return found, ""
-
-
-def _block(image: Image, block: CallFunctionData) -> str:
-    mask = sum(word << 64 * index for index, word in enumerate(block.cpumask))
-    cpus = [cpu for cpu in range(image.machine.dims.cpus) if mask >> cpu & 1]
-    return (f"call_function_data of cpu {block.index}: {image.function(block.func)}, refs {block.refs}, "
-            f"cpumask {ranges(cpus)}, {'locked' if block.flags else 'unlocked'}")
-
-
-def _csd(image: Image, csd: Csd) -> str:
-    return (f"csd {csd.index}: {image.function(csd.func)} from cpu {csd.source} to cpu {csd.target}, "
-            f"{'locked' if csd.flags else 'unlocked'}")
-
-
-def _hotplug(image: Image) -> Iterator[str]:
-    hotplug, barrier = image.machine.hotplug, image.machine.stop_machine
-    if not hotplug.busy:
-        return
-    answered = hotplug.answer == hotplug.request & 0xFFFFFFFF
-    yield (f"hotplug: cpu {hotplug.cpu} {'coming online' if hotplug.up else 'going offline'}, row "
-           f"{hotplug.request >> 32 & 0xFF} {'answered' if answered else 'not answered yet'}")
-    missing = f", {barrier.thread_ack} of {barrier.num_threads} acknowledgements missing"
-    yield (f"  stop_machine {name_in(StopState, barrier.state)}{missing if barrier.state else ''}; "
-           f"cpu_hotplug.refcount {hotplug.refcount}")
 
 
 # --- tasks -------------------------------------------------------------------------------------------------

@@ -21,9 +21,10 @@ from cpuemu.layout import (
     StopState,
     Vector,
 )
+from cpuemu.report.crash.reading import ranges
 from cpuemu.report.image import ImageError, open_image
 from cpuemu.report.records import records
-from cpuemu.report.state import ranges, state_text
+from cpuemu.report.state import state_text
 from cpuemu.report.text import lines
 from tests.handmade import T0, machine
 from tests.report.run_directory import RunDirectory
@@ -102,8 +103,8 @@ def test_interrupts_calls_hotplug_findings_and_last_words(run: RunDirectory) -> 
         "finding page-conservation: 3 pages are lost\n"),
         "    pending: platform from the coordinator, ticket 12",
         "call_function_data of cpu 3: ", "refs 2, cpumask 1-2, locked",
-        ("hotplug: cpu 2 going offline, row 3 not answered yet\n"
-        "  stop_machine DISABLE_IRQ, 1 of 4 acknowledgements missing"),
+        "hotplug: cpu 2 going offline, row 3 not answered yet (take_process, 4 of 7)\n",
+        "stop_machine STOPMACHINE_DISABLE_IRQ, 1 of 4 acknowledgements missing",
         "  3500+0  ", "(stopped by the host)", "    last words: cpu 3: BadPage: page 7 is on two lists",
     ):
         assert part in text, (part, text)
