@@ -6,11 +6,13 @@ import errno
 import io
 import json
 import os
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpuemu.coordinator.config import LaunchConfig
-from cpuemu.coordinator.verdict import OK, Finding, Verdict
+from cpuemu.coordinator.verdict import INTERRUPTED, OK, Finding, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,12 +66,14 @@ def summary(verdict: Verdict) -> str:
     _skipped(console, verdict)
     _latencies(console, verdict)
     for finding in verdict.findings:
-        _finding(console, finding)
+        _finding(console, finding, verdict)
     for note in verdict.notes:
         console.print(f"note: {note}")
     console.print(f"run directory {verdict.run_dir}")
     if verdict.verdict != OK:
-        console.print(f"see more:  trace-dump {verdict.run_dir} --tail 50\nrun again: {verdict.again}")
+        if verdict.verdict != INTERRUPTED or verdict.findings:
+            _why(console, verdict)
+        console.print(f"see more:  {more(verdict)}\nrun again: {verdict.again}")
     console.print(Text("verdict: ") + Text(verdict.verdict, style=COLOURS.get(verdict.verdict, "bold red")))
     return out.getvalue()
 
@@ -103,7 +107,24 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
 
 
-def _finding(console: Console, finding: Finding) -> None:
+def more(verdict: Verdict) -> str:
+    """The command that shows more."""
+    return f"trace-dump {shlex.quote(verdict.run_dir)} --why"
+
+
+def _why(console: Console, verdict: Verdict) -> None:
+    """The end explained, from the files in the run directory, where it can be."""
+    from cpuemu.report.image import ImageError, open_image
+    from cpuemu.report.why.text import why_short
+
+    try:
+        lines = list(why_short(open_image(Path(verdict.run_dir))))
+    except (ImageError, OSError) as error:
+        lines = [f"why: {error}"]
+    console.print("\n".join(["", *lines, ""]))
+
+
+def _finding(console: Console, finding: Finding, verdict: Verdict) -> None:
     known = f" (known: zoo {finding.known})" if finding.known else ""
     known += f" (comes of the injected {finding.fault})" if finding.fault else ""
     cpu = f", cpu {finding.cpu}" if finding.cpu is not None else ""
@@ -117,3 +138,4 @@ def _finding(console: Console, finding: Finding) -> None:
         console.print(f"  held: {lock}")
     for line in finding.trace:
         console.print(f"  {line}")
+    console.print(f"  more:  {more(verdict)}\n  again: {finding.again}")

@@ -111,6 +111,12 @@ def records(image: Image, cpus: Container[int] | None = None, rings: Container[i
         yield from window
 
 
+def ring_records(image: Image, ring: Ring) -> Iterator[Record]:
+    """Every record of all CPUs' rings of one kind, by time."""
+    sizes = ring_sizes(image)
+    return heapq.merge(*(_one(image, state, sizes) for state in ring_states(image) if state.ring == ring))
+
+
 def last_records(image: Image, cpus: Iterable[int], until_ns: int, count: int) -> list[Record]:
     """The last ``count`` records of some CPUs' rings that are not later than a moment, by time."""
     sizes = ring_sizes(image)

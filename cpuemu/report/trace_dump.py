@@ -25,6 +25,8 @@ Examples:
   trace-dump RUN_DIR --since -0.1
   trace-dump RUN_DIR --pfn 0x3b96 --task 'replay/*' --format json | jq .args
   trace-dump RUN_DIR --state
+  trace-dump RUN_DIR --why
+  trace-dump RUN_DIR --cmd 'bt -a' --cmd locks
 \b
 cpuemu launch prints its run directory.  Times are seconds since power-on; a negative one counts from the last event.
 """
@@ -47,13 +49,24 @@ cpuemu launch prints its run directory.  Times are seconds since power-on; a neg
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write to a file instead of standard output.")
 @click.option("--state", is_flag=True, help="The machine's state from its RAM, instead of the trace.")
+@click.option("--why", is_flag=True, help="Explain the run's end: what happened in order, who waits for whom.")
+@click.option("--cmd", "commands", multiple=True, metavar="COMMAND",
+              help="Read RAM as crash does: ps, bt, waits, locks, … (may be repeated; --cmd help lists them).")
+@click.option("--shell", is_flag=True, help="The same commands at a prompt, with completion.")
 @click.version_option(__version__)
-def trace_dump(run_dir: Path, form: str, output: Path | None, state: bool, **filters: Any) -> None:
+def trace_dump(run_dir: Path, form: str, output: Path | None, state: bool, why: bool, commands: tuple[str, ...],
+               shell: bool, **filters: Any) -> None:
     """Print what a machine did, from the files in its run directory.
 
     Nothing has to be alive: RAM and trace rings are files, and they are read without a lock.
     """
     image = open_image(run_dir)
+    if why or commands or shell:
+        from cpuemu.report.answers import answer
+
+        _complain(image)
+        _print(answer(image, why, commands, shell))
+        return
     found = Selection(**filters).records(image)
     if state:
         from cpuemu.report.state import state_text

@@ -20,8 +20,8 @@ from cpuemu.report.crash.reading import Reading, UsageError, named, walk
 
 SHOWN_PAGES = 12
 """Of one list."""
-SPECIAL = {OWNER_BOOT: "held since boot", OWNER_FILE: "the page cache",
-           OWNER_ISOLATED: "reclaim or compaction, which has it in hand"}
+SPECIAL = {OWNER_BOOT: "held since boot", OWNER_FILE: "by the page cache",
+           OWNER_ISOLATED: "in the hands of reclaim or compaction"}
 
 
 def zone(reading: Reading, words: list[str]) -> Iterator[str]:
@@ -86,8 +86,8 @@ def _what(reading: Reading, record: Page, first: int) -> str:
     if state == PageState.PCP:
         return f"on the pcp list of cpu {record.owner}, {named(MigrateType, record.migratetype)}"
     if state == PageState.ALLOCATED:
-        owner = SPECIAL.get(record.owner) or reading.image.comm(record.owner)
-        return f"allocated, a block of order {record.order}, by {owner}"
+        owner = SPECIAL.get(record.owner) or f"by {reading.image.comm(record.owner)}"
+        return f"allocated, a block of order {record.order}, {owner}"
     return named(PageState, state)
 
 
