@@ -107,14 +107,11 @@ def records(image: Image, cpus: Container[int] | None = None, rings: Container[i
                 told = bisect.bisect_right(chunk, end, key=_time)
                 window += chunk[:told]
                 chunks[number] = chunk[told:]
+        if not window:  # damaged: a chunk ends before it begins; it is told as it is, so that there is an end
+            number = next(number for number, chunk in enumerate(chunks) if chunk and chunk[-1].time_ns == end)
+            window, chunks[number] = chunks[number], []
         window.sort()
         yield from window
-
-
-def ring_records(image: Image, ring: Ring) -> Iterator[Record]:
-    """Every record of all CPUs' rings of one kind, by time."""
-    sizes = ring_sizes(image)
-    return heapq.merge(*(_one(image, state, sizes) for state in ring_states(image) if state.ring == ring))
 
 
 def last_records(image: Image, cpus: Iterable[int], until_ns: int, count: int) -> list[Record]:

@@ -158,3 +158,10 @@ def test_damaged_rings_are_a_sentence(run: RunDirectory, damage: str) -> None:
     image = open_image(run.path)
     assert list(records(image)) == []
     assert len(image.problems) == 1 and "rings" in image.problems[0]
+
+
+def test_a_ring_whose_times_go_backwards_has_an_end(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for moment in (9, 1, 5):
+        run.trace(0, moment, Event.SCHED_SWITCH)
+    assert len(list(records(open_image(run.save())))) == 3

@@ -11,7 +11,7 @@ from cpuemu.kernel.wait_graph import Edge
 from cpuemu.kernel.wait_records import Node
 from cpuemu.layout import NR_FINDINGS, CpuState, Finding, MachineState, Severity
 from cpuemu.report.crash.reading import Reading
-from cpuemu.report.records import Record, ring_records
+from cpuemu.report.records import Record, records
 
 LONG_NS = 500_000_000
 """Of a machine that nobody judged: a wait this old is worth telling."""
@@ -45,7 +45,7 @@ class Case:
 
     @cached_property
     def slow_records(self) -> list[Record]:
-        return [record for record in ring_records(self.reading.image, Ring.SLOW) if record.event in TOLD]
+        return [record for record in records(self.reading.image, rings=(Ring.SLOW,)) if record.event in TOLD]
 
     # --- who stands still ----------------------------------------------------------------------------------
 
