@@ -38,6 +38,13 @@ def report(launch: Callable[..., Launched], tmp_path: Path) -> Callable[..., Pat
     return written
 
 
+COUNT_CANVASES = """{
+    window.canvases = 0
+    const create = document.createElement.bind(document)
+    document.createElement = (name, ...more) => { canvases += name === "canvas"; return create(name, ...more) }
+}"""
+
+
 def shown(page: Browser) -> tuple[float, float]:
     start, end = page.value("report.range()")
     return start, end
@@ -61,6 +68,7 @@ def test_a_good_run_is_drawn_and_can_be_looked_into(page: Browser, report: Calla
     assert page.value("report.drawn().bars") > 20
 
     whole = shown(page)
+    page.value(COUNT_CANVASES)
     page.value("document.getElementById('timeline').focus()")
     page.press("+")
     page.wait("report.range()[1] - report.range()[0] < %f" % ((whole[1] - whole[0]) * 0.6))
@@ -81,6 +89,8 @@ def test_a_good_run_is_drawn_and_can_be_looked_into(page: Browser, report: Calla
     page.wait("report.range()[1] - report.range()[0] < %f" % ((before[1] - before[0]) * 0.5))
     page.press("0")
     page.wait(f"Math.abs(report.range()[0] - {whole[0]}) < 1e-9 && Math.abs(report.range()[1] - {whole[1]}) < 1e-9")
+
+    assert page.value("canvases") < 100, "drawing makes canvases: hundreds for each picture took seconds"
 
     page.value("document.querySelector('#suggested button').click()")
     assert page.value("document.querySelectorAll('#life-answer tbody tr').length") > 0

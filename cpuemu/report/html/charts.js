@@ -1,9 +1,13 @@
 // Memory over time, interrupts from CPU to CPU, latencies.
 
-const steps = (level) => {
-  const at = Array.from(level.at, (ns) => ns / SECOND)
-  return { at, until: [...at.slice(1), WHOLE[1]], low: level.low, high: level.high, last: level.last }
+/** Columns of a level that goes on to the end of the run. */
+const steps = ({ at: times, low, high, last }) => {
+  const at = [...Array.from(times, (ns) => ns / SECOND), WHOLE[1]]
+  const final = last[last.length - 1]
+  return { at, until: [...at.slice(1), WHOLE[1]], low: [...low, final], high: [...high, final], last: [...last, final] }
 }
+
+const between = (low, high) => (low === high ? "" : `${number.format(low)} to `) + number.format(high)
 
 // --- zones: free pages against the watermarks
 
@@ -13,15 +17,16 @@ const zoneFigures = run.levels.zones.filter((zone) => zone.at.length).map((zone)
     height: 190, y_range: new Bokeh.Range1d({ start: 0, end: highest * 1.12 + 1 }), title: `Zone ${zone.name}: free pages`,
   })
   const data = steps(zone)
-  data.tip = data.at.map((at, i) => `${at.toFixed(6)}: ${number.format(zone.low[i])}` +
-    (zone.high[i] === zone.low[i] ? "" : ` to ${number.format(zone.high[i])}`) + " pages free")
+  data.tip = data.at.map((at, i) => `${at.toFixed(6)}: ${between(data.low[i], data.high[i])} pages free`)
   const source = new Bokeh.ColumnDataSource({ data })
-  const fill = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: 0,
-    top: { field: "last" }, line_color: null, fill_alpha: 0.25 })
+  const fill = figure.varea_step({ source, x: { field: "at" }, y1: 0, y2: { field: "last" }, step_mode: "after",
+    fill_alpha: 0.22 })
+  const felt = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: 0, top: highest * 1.12,
+    line_color: null, fill_color: null }) // seen by the pointer only
   const range = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: { field: "low" },
     top: { field: "high" }, line_color: null, fill_alpha: 0.5 })
   const line = figure.step({ source, x: { field: "at" }, y: { field: "last" }, mode: "after", line_width: 1.5 })
-  figure.add_tools(tip([fill]))
+  figure.add_tools(tip([felt]))
   const [min, low, high] = zone.marks
   const spans = zone.marks.map((location, i) => new Bokeh.Span({
     location, dimension: "width", line_width: 1.5, line_dash: ["solid", "dashed", "dotted"][i] }))
@@ -49,19 +54,18 @@ bands(pcps, run.cpus, PCP_HEIGHT < 14 ? 2 : 1, (cpu) => `cpu ${cpu}`)
 
 const areas = { left: [], right: [], bottom: [], top: [], tip: [] }
 run.levels.cpus.forEach((level, cpu) => {
-  const { at, until } = steps(level)
+  const { at, until, low, high } = level.at.length ? steps(level) : { at: [] }
   at.forEach((left, i) => {
     areas.left.push(left)
     areas.right.push(until[i])
     areas.bottom.push(cpu + 1)
-    areas.top.push(cpu + 1 - (0.92 * level.high[i]) / fullest)
-    areas.tip.push(`cpu ${cpu}, ${left.toFixed(6)}: ` + (level.low[i] === level.high[i] ? "" : `${level.low[i]} to `) +
-      `${level.high[i]} pages`)
+    areas.top.push(cpu + 1 - (0.92 * high[i]) / fullest)
+    areas.tip.push(`cpu ${cpu}, ${left.toFixed(6)}: ${between(low[i], high[i])} pages`)
   })
 })
 const drawnAreas = pcps.quad({
   source: new Bokeh.ColumnDataSource({ data: areas }), left: { field: "left" }, right: { field: "right" },
-  bottom: { field: "bottom" }, top: { field: "top" }, line_color: null, fill_alpha: 0.8,
+  bottom: { field: "bottom" }, top: { field: "top" }, line_color: null,
 })
 pcps.add_tools(tip([drawnAreas]))
 pcps.add_layout(new Bokeh.Title({ text: `a full lane is ${number.format(fullest)} pages`, text_font_style: "normal",
@@ -103,11 +107,10 @@ run.vectors.forEach((name, vector) => {
   if (run.sent.some(([, , each]) => each === vector)) vectorChoice.append(new Option(`${name}s`, `${vector}`))
 })
 
-/** Between two colours given as #rrggbb. */
+/** Between two colours given as rgb(…). */
 const mix = (from, to, share) => {
-  const parts = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16))
-  const [a, b] = [parts(from), parts(to)]
-  return `#${a.map((low, i) => Math.round(low + (b[i] - low) * share).toString(16).padStart(2, "0")).join("")}`
+  const [a, b] = [from, to].map((each) => each.match(/[\d.]+/g).map(Number))
+  return `rgb(${[0, 1, 2].map((i) => Math.round(a[i] + (b[i] - a[i]) * share)).join(", ")})`
 }
 
 function paintMatrix() {

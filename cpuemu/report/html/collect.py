@@ -14,10 +14,10 @@ from cpuemu.kernel.hung_task import Edge
 from cpuemu.layout import Machine
 from cpuemu.report.html import facts
 from cpuemu.report.html.graph import Waits, waits_of
-from cpuemu.report.html.interrupts import Interrupts, Way
-from cpuemu.report.html.levels import Levels, untraced
-from cpuemu.report.html.lives import Lives, named_pages
-from cpuemu.report.html.timeline import Timeline
+from cpuemu.report.html.interrupts import ARROWS_LIMIT, Interrupts, Way
+from cpuemu.report.html.levels import BUCKETS_LIMIT, Levels, untraced
+from cpuemu.report.html.lives import EVENTS_LIMIT, Lives, named_pages
+from cpuemu.report.html.timeline import SLICES_LIMIT, Timeline
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record, records, ring_states
 from cpuemu.report.text import names_of
@@ -46,12 +46,14 @@ class Collected:
     end: int = 0
 
 
-def collect(image: Image) -> Collected:
-    """Read the whole trace once."""
+def collect(image: Image, room: float = 1.0) -> Collected:
+    """Read the whole trace once.  ``room``: the share of every limit that is used."""
     told = facts.findings(image)
     found = Collected(
-        image, Timeline(image), Interrupts(image.machine.dims.cpus), Levels(image),
-        Lives(named_pages(each.message for each in told), image.machine.dims.pages), waits_of(image))
+        image, Timeline(image, int(SLICES_LIMIT * room)), Interrupts(image.machine.dims.cpus, int(ARROWS_LIMIT * room)),
+        Levels(image, int(BUCKETS_LIMIT * room)),
+        Lives(named_pages(each.message for each in told), image.machine.dims.pages, int(EVENTS_LIMIT * room)),
+        waits_of(image))
     power_on = image.machine.header.boot_ns
     takes = (found.interrupts.take, found.levels.take, found.lives.take, found.timeline.take)
     names = names_of(image)

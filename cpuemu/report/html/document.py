@@ -19,13 +19,20 @@ from cpuemu.report.image import Image
 
 SCRIPTS = ("data.js", "theme.js", "view.js", "timeline.js", "charts.js", "life.js", "main.js")
 """In this order: each uses what stands in those before it."""
+SIZE_LIMIT = 10_000_000
+"""Bytes: what a mail takes and a browser opens at once."""
+ROOMS = (1.0, 0.25, 0.05)
+"""Shares of what is collected that are tried, one after the other, until the page is small enough."""
 
 
 def write_report(image: Image, path: Path) -> int:
     """Write the page; its size in bytes.  Raises UserError without bokeh, OSError where it cannot be written."""
     library = chart_library()
-    text = document(collect(image), library)
-    return path.write_text(text, encoding="utf-8")
+    for room in ROOMS:
+        data = document(collect(image, room), library).encode()
+        if len(data) <= SIZE_LIMIT:
+            break
+    return path.write_bytes(data)
 
 
 def document(found: Collected, library: Sequence[str]) -> str:

@@ -164,6 +164,7 @@ def commands(image: Image, directory: Path) -> Iterator[str]:
     """What to type next."""
     yield f"trace-dump {directory} --tail 50"
     yield f"trace-dump {directory} --state"
+    yield f"trace-dump {directory} --pfn N"
     if again := image.verdict.get("again"):
         yield str(again)
 

@@ -99,5 +99,5 @@ document.getElementById("life-hint").textContent = !lives.at.length
   ? "No page event was traced."
   : lives.total > lives.at.length
     ? `Of ${number.format(lives.total)} page events the last ${number.format(lives.at.length)} are here, from ` +
-      `${clock(lives.at[lives.named.length ? lower(lives.at, 0) : 0])} on, and all of pages that findings name.`
+      `${clock(lives.at[lives.named.length ? lower(lives.at, 0) : 0])} on, and all of pages that findings name; trace-dump --pfn finds the others.`
     : `All ${number.format(lives.total)} page events that were traced are here, from ${clock(lives.at[0])} on.`

@@ -60,6 +60,7 @@ await Bokeh.embed.add_document_standalone(drawing, document.body, places)
 // For whoever drives this page: what is shown now, in seconds, and what is drawn.
 window.report = {
   ready: true,
+  show,
   range: () => [time.start, time.end],
   drawn: () => ({ bars: bars.data.left.length, arrows: rays.data.x0.length, missed: run.missed.length,
     text: xAxis(lanes).major_label_text_color }),

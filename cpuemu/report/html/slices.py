@@ -53,8 +53,8 @@ KIND_NAMES = {
     Kind.LENT: "lent to a kept process", Kind.RECLAIM: "direct reclaim", Kind.DRAIN: "drain of all CPUs",
     Kind.COMPACTION: "compaction", Kind.WAIT: "waits at the end", Kind.CALL: "function call interrupt",
     Kind.RESCHEDULE: "reschedule interrupt", Kind.PLATFORM: "platform interrupt", Kind.GOING: "going offline",
-    Kind.COMING: "coming online", Kind.PREPARE: "STOPMACHINE_PREPARE", Kind.DISABLE_IRQ: "STOPMACHINE_DISABLE_IRQ",
-    Kind.RUN: "STOPMACHINE_RUN", Kind.EXIT: "STOPMACHINE_EXIT",
+    Kind.COMING: "coming online", Kind.PREPARE: "PREPARE", Kind.DISABLE_IRQ: "DISABLE_IRQ", Kind.RUN: "RUN",
+    Kind.EXIT: "EXIT",
 }
 
 HOTPLUG_LANE, STOP_LANE = -2, -1

@@ -1,8 +1,17 @@
 // Light and dark: the colours stand in page.css; charts read them from there and are dressed again when they change.
 
 const dressed = []
+const probe = document.body.appendChild(document.createElement("i"))
+const known = new Map()
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
+/** A colour of page.css as it is now: "rgb(0, 114, 178)". */
+const colour = (name) => {
+  if (!known.has(name)) {
+    probe.style.color = `var(--${name})`
+    known.set(name, getComputedStyle(probe).color)
+  }
+  return known.get(name)
+}
 
 /** Call now, and again whenever the colours change. */
 const dress = (paint) => {
@@ -10,21 +19,24 @@ const dress = (paint) => {
   paint()
 }
 
+const dressAgain = () => {
+  known.clear()
+  for (const paint of dressed) paint()
+}
+
 const THEMES = ["system", "light", "dark"]
 
 function chooseTheme(name) {
   document.documentElement.dataset.theme = name
   document.getElementById("theme").textContent = `Theme: ${name}`
-  for (const paint of dressed) paint()
+  dressAgain()
 }
 
 document.getElementById("theme").addEventListener("click", () => {
   const now = THEMES.indexOf(document.documentElement.dataset.theme || "system")
   chooseTheme(THEMES[(now + 1) % THEMES.length])
 })
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const paint of dressed) paint()
-})
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dressAgain)
 
 const FONT = "system-ui, sans-serif"
 

@@ -4,11 +4,15 @@
 const HOTPLUG = -2
 const LANES = run.cpus + 2
 const LANE_HEIGHT = run.cpus <= 16 ? 34 : run.cpus <= 64 ? 20 : 12
-const ARROWS_SHOWN = 500
+const ARROWS_SHOWN = 250
+
+const WORDS_SIZE = LANE_HEIGHT >= 30 ? 12 : 10
+const LETTER = WORDS_SIZE * 0.56 // pixels, about
 
 /** Middle and height of each row of a lane, from the lane's upper edge. */
-const ROWS = [{ at: 0.7, height: 0.44 }, { at: 0.35, height: 0.18 }, { at: 0.14, height: 0.16 }]
+const ROWS = [{ at: 0.69, height: 0.5 }, { at: 0.32, height: 0.18 }, { at: 0.12, height: 0.16 }]
 const top_ = (lane) => lane - HOTPLUG
+const PALE = new Set(["idle", "offline", "wait"]) // too pale, or too busy, for words in the colour of the page
 const HATCHED = new Set(["offline", "wait"])
 
 const lanes = timeFigure({
@@ -16,18 +20,25 @@ const lanes = timeFigure({
 })
 bands(lanes, LANES, LANE_HEIGHT < 14 ? 2 : 1, (lane) => ["hotplug", "stop_machine"][lane] ?? `cpu ${lane - 2}`)
 
-const EMPTY_BARS = () => ({ left: [], right: [], y: [], height: [], fill: [], hatch: [], tip: [] })
-const bars = new Bokeh.ColumnDataSource({ data: EMPTY_BARS() })
-const drawnBars = lanes.hbar({
-  source: bars, y: { field: "y" }, left: { field: "left" }, right: { field: "right" }, height: { field: "height" },
-  fill_color: { field: "fill" }, line_color: null, hatch_pattern: { field: "hatch" }, hatch_scale: 6,
-  hatch_weight: 1, hatch_color: colour("hatch"), hatch_alpha: 0.7,
+const NO_BARS = () => ({ left: [], right: [], y: [], height: [], fill: [], tip: [] })
+const bars = new Bokeh.ColumnDataSource({ data: NO_BARS() })
+const hatched = new Bokeh.ColumnDataSource({ data: NO_BARS() }) // apart: a pattern for each bar would be a canvas for each
+const barOf = (source, more) => lanes.hbar({
+  source, y: { field: "y" }, left: { field: "left" }, right: { field: "right" }, height: { field: "height" },
+  fill_color: { field: "fill" }, line_color: null, ...more,
 })
+const drawnBars = barOf(bars, {})
+const drawnHatched = barOf(hatched, { hatch_pattern: "right_diagonal_line", hatch_scale: 6, hatch_weight: 1,
+  hatch_alpha: 0.7 })
+
+const words = new Bokeh.ColumnDataSource({ data: { x: [], y: [], text: [], ink: [] } })
+lanes.text({ source: words, x: { field: "x" }, y: { field: "y" }, text: { field: "text" }, x_offset: 5,
+  text_color: { field: "ink" }, text_baseline: "middle", text_font: FONT, text_font_size: `${WORDS_SIZE}px` })
 
 const rays = new Bokeh.ColumnDataSource({ data: { x0: [], y0: [], x1: [], y1: [], line: [], tip: [] } })
 const drawnRays = lanes.segment({
   source: rays, x0: { field: "x0" }, y0: { field: "y0" }, x1: { field: "x1" }, y1: { field: "y1" },
-  line_color: { field: "line" }, line_width: 1.5,
+  line_color: { field: "line" }, line_width: 1.2, line_alpha: 0.85,
 })
 const heads = new Bokeh.ColumnDataSource({ data: { x: [], y: [], marker: [], fill: [], tip: [], size: [] } })
 const drawnHeads = lanes.scatter({
@@ -39,7 +50,7 @@ const drawnMarks = lanes.scatter({
   source: marks, x: { field: "x" }, y: { field: "y" }, marker: { field: "marker" }, size: { field: "size" },
   fill_color: { field: "fill" }, line_color: colour("page"), line_width: 1.5,
 })
-lanes.add_tools(tip([drawnBars]), tip([drawnRays]), tip([drawnHeads]), tip([drawnMarks]))
+lanes.add_tools(tip([drawnBars, drawnHatched]), tip([drawnRays]), tip([drawnHeads]), tip([drawnMarks]))
 
 const lower = (numbers, value) => {
   let [low, high] = [0, numbers.length]
@@ -52,17 +63,27 @@ const lower = (numbers, value) => {
 }
 
 /** Slices of one row between two times, as bars; `pixel`: ns that a pixel is wide. */
-function addBars(row, start, end, pixel, palette, data) {
+function addBars(row, start, end, pixel, palette, plain, striped, written) {
   const { at, height } = row.lane < 0 ? { at: 0.5, height: 0.64 } : ROWS[row.row]
   const y = top_(row.lane) + at
   const put = (left, right, kind, text) => {
+    const data = HATCHED.has(run.kinds[kind].key) ? striped : plain
     data.left.push(left / SECOND)
     data.right.push(Math.max(right, left + pixel) / SECOND)
     data.y.push(y)
     data.height.push(height)
     data.fill.push(palette[kind])
-    data.hatch.push(HATCHED.has(run.kinds[kind].key) ? "right_diagonal_line" : " ")
     data.tip.push(text)
+  }
+  /** The name of a slice into it, where it is seen and wide enough. */
+  const write = (left, right, kind, label) => {
+    const from = Math.max(left, time.start * SECOND)
+    const text = row.lane >= 0 ? label : label.replace(/^STOPMACHINE_|,.*$/g, "").replace("going ", "").replace("coming ", "")
+    if ((Math.min(right, time.end * SECOND) - from) / pixel < text.length * LETTER + 10) return
+    written.x.push(from / SECOND)
+    written.y.push(y)
+    written.text.push(text)
+    written.ink.push(colour(PALE.has(run.kinds[kind].key) ? "text" : "page"))
   }
   let group = null
   const flush = () => {
@@ -83,6 +104,7 @@ function addBars(row, start, end, pixel, palette, data) {
     if (length >= pixel) {
       flush()
       put(left, left + length, row.kind[i], sliceTip(row, i))
+      if (row.row === 0) write(left, left + length, row.kind[i], run.labels[row.label[i]])
     } else if (group && left - group.left < pixel) {
       group.right = Math.max(group.right, left + length)
       group.count += count
@@ -112,11 +134,14 @@ function paintBars() {
   const shown = (time.end - time.start) * SECOND
   const pixel = shown / width
   const palette = run.kinds.map((kind) => colour(`kind-${kind.key}`))
-  const data = EMPTY_BARS()
+  const [plain, striped] = [NO_BARS(), NO_BARS()]
+  const written = { x: [], y: [], text: [], ink: [] }
   // Half a screen more on both sides: it is there when the screen is dragged.
   const [start, end] = [time.start * SECOND - shown / 2, time.end * SECOND + shown / 2]
-  for (const row of run.slices) addBars(row, start, end, pixel, palette, data)
-  bars.data = data
+  for (const row of run.slices) addBars(row, start, end, pixel, palette, plain, striped, written)
+  bars.data = plain
+  hatched.data = striped
+  words.data = LANE_HEIGHT >= 20 ? written : { x: [], y: [], text: [], ink: [] }
 }
 
 const centre = (cpu) => (cpu >= 0 && cpu < run.cpus ? top_(cpu) + ROWS[0].at : top_(-1))
@@ -139,7 +164,7 @@ function paintArrows() {
       `${duration(arrows.length[i])}${many}`
     addArrow(lines, points, arrows.start[i], arrows.start[i] + arrows.length[i], from, to, colours[kind], text)
     points.marker.push(to < from ? "triangle" : "inverted_triangle")
-    points.size.push(8)
+    points.size.push(7)
   }
   for (const [at, from, to, kind] of run.missed) {
     if (at > end) continue
@@ -195,7 +220,7 @@ const findingLines = run.marks.filter(([, , kind]) => kind === "finding").slice(
 dress(() => {
   dressFigure(lanes)
   for (const line of findingLines) line.line_color = colour("bad")
-  drawnBars.glyph.hatch_color = { value: colour("hatch") }
+  drawnHatched.glyph.hatch_color = { value: colour("hatch") }
   drawnMarks.glyph.line_color = { value: colour("page") }
   paintBars()
   paintArrows()
@@ -209,15 +234,19 @@ addEventListener("resize", paintBars)
 document.getElementById("show-arrows").addEventListener("change", paintArrows)
 
 function legend() {
-  const used = new Set(run.slices.flatMap((row) => row.kind))
-  const items = run.kinds.map((kind, i) => ({ ...kind, i })).filter(({ i }) => used.has(i))
-    .map(({ key, name }) => `<li><i class="swatch${HATCHED.has(key) ? " hatched" : ""}" ` +
-      `style="background-color:var(--kind-${key})"></i>${name}</li>`)
+  const colours = (kinds) => [...kinds].sort((a, b) => a - b).map((i) => {
+    const { key, name } = run.kinds[i]
+    return `<li><i class="swatch${HATCHED.has(key) ? " hatched" : ""}" style="background-color:var(--kind-${key})"></i>` +
+      `${name}</li>`
+  })
+  const used = (lanes_) => new Set(run.slices.filter(({ lane }) => lanes_(lane)).flatMap((row) => row.kind))
   const kinds = new Set(run.marks.map(([, , kind]) => kind))
   const signs = [["finding", "◆", "bad", "finding"], ["fault", "★", "warn", "injected fault"], ["oom", "⬢", "bad", "OOM"]]
-  for (const [kind, sign, ink, name] of signs)
-    if (kinds.has(kind)) items.push(`<li><b style="color:var(--${ink})">${sign}</b>${name}</li>`)
-  if (run.missed.length) items.push('<li><b style="color:var(--bad)">✕</b>interrupt never taken</li>')
-  document.getElementById("legend").innerHTML = items.join("")
+    .filter(([kind]) => kinds.has(kind)).map(([, sign, ink, name]) => `<li><b style="color:var(--${ink})">${sign}</b>${name}</li>`)
+  if (run.missed.length) signs.push('<li><b style="color:var(--bad)">✕</b>interrupt never taken</li>')
+  const groups = [["hotplug", colours(used((lane) => lane === HOTPLUG))], ["stop_machine", colours(used((lane) => lane === -1))],
+    ["CPUs", colours(used((lane) => lane >= 0))], ["marks", signs]]
+  document.getElementById("legend").innerHTML = groups.filter(([, items]) => items.length)
+    .map(([name, items]) => `<dt>${name}</dt><dd><ul>${items.join("")}</ul></dd>`).join("")
 }
 legend()
