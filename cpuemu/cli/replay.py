@@ -23,14 +23,15 @@ EXAMPLES = """
 Examples:
   cpuemu replay DIR/MyWorkload-1.json
   cpuemu replay DIR/MyWorkload-1.json --times 100
+  cpuemu replay DIR/MyWorkload-1.json --shrink         (then: cpuemu replay DIR/MyWorkload-1-small.json)
   cpuemu replay DIR/MyWorkload-1.json --profile v3.4 --continue-with onward   (what would another release do?)
 
 \b
 Exit codes:
-  0    every replay was the same, step for step
+  0    every replay was the same, step for step (--shrink: it came back, and what is smallest is kept)
   1    one was not
   2    not a schedule file, or one that does not fit: what was asked and who could move is told
-  130  interrupted
+  130  interrupted (--shrink: the smallest one yet is kept)
 """
 INTERRUPTED = 130
 
@@ -46,9 +47,15 @@ INTERRUPTED = 130
 @click.option("--preempt", type=click.Choice(["none", "voluntary", "full"]), help="Under another preemption model.")
 @click.option("--patch", type=click.Path(path_type=Path), metavar="FILE", help="On a kernel with this patch instead "
               "of its own; an empty file stands for none.")
+@click.option("--shrink", is_flag=True, help="Make it smaller: fewer CPUs, tasks, hotplug requests, interrupts, "
+              "preemptions, switches, steps, as long as the same failure comes of it.  It goes into FILE-small beside.")
+@click.option("--schedules", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="For --shrink: "
+              "how many are tried at most.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="For --shrink: how long at most; "
+              "what comes out then depends on the host.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def replay(file: Path, times: int, jobs: int, go_on: str | None, patch: Path | None, as_json: bool,
-           **machine: Any) -> None:
+           shrink: bool, schedules: int, seconds: float | None, **machine: Any) -> None:
     """Run the schedule of a file again, and compare it step for step.
 
     Every step is compared: who moves, and from which point.  A file that does not fit is refused with the first place
@@ -71,6 +78,13 @@ def replay(file: Path, times: int, jobs: int, go_on: str | None, patch: Path | N
     misfit = _other(failure, other) or failure.misfit()
     if misfit and not go_on:
         raise UserError(f"{file}: {misfit}{'' if misfit.endswith('again') else '; --continue-with STRATEGY tries it'}")
+    if shrink:
+        if misfit or go_on:
+            raise UserError("--shrink takes a schedule as it is, on the kernel that it was found on: leave out "
+                            "--continue-with, --profile, --preempt and --patch")
+        from cpuemu.cli.shrunk import shrink as smaller
+
+        click.get_current_context().exit(smaller(file, failure, schedules, seconds, jobs, as_json))
     failure = replace(failure, scenario=replace(failure.scenario, **other))
     strategy = _strategy(go_on, failure) if go_on else None
     results, interrupted = _run(file, failure, strategy, times, jobs)

@@ -1,0 +1,283 @@
+"""A failure made smaller: fewer CPUs, tasks and requests, interrupts, preemptions, switches, steps, in this order.
+
+Delta debugging (Zeller, Hildebrandt: "Simplifying and isolating failure-inducing input", TSE 2002) over runs, the steps
+of one actor in a row, and moving of runs towards others of their actor (Jalbert, Sen: "A trace simplification technique
+for effective debugging of concurrent programs", FSE 2010).  A change is kept when the same failure comes of it (its
+signature) and what ran is smaller.  On a smaller machine no step need mean the same: there the changed schedule is a
+first try, and some drawn ones come after it.
+
+What comes out depends on the failure alone, unless a limit of seconds or an interrupt ends it; not on ``jobs``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import NamedTuple
+
+from cpuemu.errors import UserError
+from cpuemu.explore.actors import actor_name, actor_named, coordinator
+from cpuemu.explore.failure import Failure, failure_of
+from cpuemu.explore.strategies.base import Strategy
+from cpuemu.explore.strategies.loose import Loose
+from cpuemu.explore.strategies.pct import Pct
+from cpuemu.explore.strategies.pos import Pos
+from cpuemu.explore.strategies.random_walk import RandomWalk
+from cpuemu.explore.worlds import Result, run_worlds
+from cpuemu.layout import Vector
+from cpuemu.scenarios.base import Scenario
+
+DRAWN = 8, 48
+"""Schedules drawn on a machine that is smaller, before it is taken for one that does not fail: few, while there are
+others to try, then many."""
+
+SHRUNK = ", shrunk"
+HANDLER = 16
+"""The most steps of an interrupt's handler that are taken out with it."""
+LONGER = 4, 32
+
+Actors = list[int]
+Variants = Callable[[list[Actors]], Iterable[Actors]]
+"""Of a schedule, as runs, others that may be smaller."""
+
+
+class Size(NamedTuple):
+    """What is to become small, the first one first."""
+
+    cpus: int
+    tasks: int
+    requests: int
+    interrupts: int
+    preemptions: int
+    switches: int
+    steps: int
+
+
+def size(scenario: Scenario, result: Result) -> Size:
+    return Size(scenario.cpus, len(scenario.present), len(scenario.hotplug), result.deliveries, result.preemptions,
+                result.switches, result.steps)
+
+
+@dataclass
+class Shrinking:
+    """``schedules``: how many it may try; ``until``: CLOCK_MONOTONIC at which it ends.
+
+    ``tell`` is given it after every try: the smallest one yet (``scenario``, ``size``), and how many were tried.
+    """
+
+    failure: Failure
+    schedules: int
+    until: float = float("inf")
+    jobs: int = 1
+    interrupted: Sequence[float] = ()
+    tell: Callable[[Shrinking], None] = lambda _: None
+    tried: int = field(default=0, init=False)
+
+    def run(self) -> Failure:
+        """The smallest that was found.  Raises UserError where the failure does not come back as it was."""
+        self.scenario = self.failure.scenario
+        self.seen: set[tuple[int, ...]] = set()
+        first = next(run_worlds(self.scenario, [(self.failure.follow(), self.failure.seed)], 1, self.interrupted), None)
+        if first is None:
+            return self.failure
+        if not self.failure.same(first):
+            raise UserError(f"the failure does not come back as it was ({first.verdict} after {first.steps} steps)")
+        self.best, self.size, self.signature = first, size(self.scenario, first), first.signature
+        self.tell(self)
+        self._smaller_machine()
+        self._drawn(self.scenario, DRAWN[-1])
+        before = None
+        while before != self.size and not self.over:
+            before = self.size
+            self._smaller_schedule()
+        return self.smallest
+
+    @property
+    def smallest(self) -> Failure:
+        """The smallest one yet."""
+        strategy = f"{self.failure.strategy.removesuffix(SHRUNK)}{SHRUNK}"
+        return failure_of(self.scenario, strategy, self.failure.seed, self.best)
+
+    @property
+    def over(self) -> bool:
+        return self.tried >= self.schedules or bool(self.interrupted) or time.monotonic() >= self.until
+
+    # --- smaller machines ------------------------------------------------------------------------------------
+
+    def _smaller_machine(self) -> None:
+        for drawn in DRAWN:
+            for smaller in (self._fewer_cpus, self._fewer_tasks, self._fewer_requests):
+                while not self.over and any(self._fails(scenario, drawn) for scenario in smaller()):
+                    pass
+
+    def _fewer_cpus(self) -> Generator[Scenario]:
+        count = self.scenario.cpus
+        for cpus in dict.fromkeys((count // 2, count - 1)):
+            away = tuple(number for number, task in enumerate(self.scenario.tasks) if task.cpu >= cpus)
+            asked = tuple(text for text in self.scenario.hotplug if int(text.split()[1]) < cpus)
+            yield from self._changed(cpus=cpus, hotplug=asked,
+                                     left_out=tuple(sorted({*self.scenario.left_out, *away})))
+
+    def _fewer_tasks(self) -> Generator[Scenario]:
+        out = self.scenario.left_out
+        for number in range(len(self.scenario.tasks)):
+            if number not in out:
+                yield from self._changed(left_out=tuple(sorted((*out, number))))
+
+    def _fewer_requests(self) -> Generator[Scenario]:
+        asked = self.scenario.hotplug
+        for length in (2, 1):  # there and back at once, then one alone
+            for at in range(len(asked) - length + 1):
+                yield from self._changed(hotplug=asked[:at] + asked[at + length:])
+
+    def _changed(self, **parts: object) -> Generator[Scenario]:
+        """The scenario with these, unless it cannot be."""
+        try:
+            yield replace(self.scenario, **parts)  # type: ignore[arg-type]
+        except UserError:
+            pass
+
+    def _fails(self, scenario: Scenario, drawn: int) -> bool:
+        """Whether the same failure was found on this smaller machine; it is then the one to go on with."""
+        names = [actor_name(actor, self.scenario.cpus) for actor, _ in self.best.ran]
+        kept = [actor for name in names if (actor := actor_named(name, scenario.cpus)) is not None]
+        if not kept:
+            return False
+        try:
+            return self._first(scenario, [Loose(kept)]) is not None or self._drawn(scenario, drawn)
+        except UserError:
+            return False  # the workload does not want to be on such a machine
+
+    def _drawn(self, scenario: Scenario, count: int) -> bool:
+        """Whether so many schedules drawn on a machine had one that is smaller."""
+        steps = max(2, self.best.steps)
+        kinds: tuple[Callable[[], Strategy], ...] = (lambda: Pct(2, steps), lambda: Pct(3, steps), RandomWalk, Pos)
+        return self._first(scenario, [kinds[number % len(kinds)]() for number in range(count)]) is not None
+
+    # --- smaller schedules -----------------------------------------------------------------------------------
+
+    def _smaller_schedule(self) -> None:
+        self._sweep(_without_an_actor)
+        self._sweep(self._without_an_interrupt)
+        length = max(1, len(self._runs()) // 2)
+        while length:
+            self._sweep(lambda runs, length=length: _without_runs(runs, length))  # type: ignore[misc]
+            length //= 2
+        for variants in (_later, _earlier, _less_of_an_actor, _cut, _longer):
+            self._sweep(variants)
+
+    def _without_an_interrupt(self, runs: list[Actors]) -> Generator[Actors]:
+        """One not taken, and the steps of its handler, however many they are, not done."""
+        actors, cpus = _joined(runs), self.scenario.cpus
+        for at, actor in enumerate(actors):
+            if cpus <= actor < coordinator(cpus):
+                host = (actor - cpus) // Vector.NR
+                after = [place for place in range(at + 1, len(actors)) if actors[place] == host]
+                for count in range(min(len(after), HANDLER) + 1):
+                    out = {at, *after[:count]}
+                    yield [each for place, each in enumerate(actors) if place not in out]
+
+    def _runs(self) -> list[Actors]:
+        return [list(run) for _, run in groupby(actor for actor, _ in self.best.ran)]
+
+    def _sweep(self, variants: Variants) -> None:
+        """All variants once; where one is taken, the sweep goes on at the same place of the new one."""
+        at: int | None = 0
+        passed = 0
+        while at is not None and not self.over:
+            passed += at
+            new = [each for each in list(variants(self._runs()))[passed:] if tuple(each) not in self.seen]
+            at = self._first(self.scenario, map(Loose, new), new)
+
+    def _first(self, scenario: Scenario, strategies: Iterable[Strategy],
+               wishes: Sequence[Actors] = ()) -> int | None:
+        """The place of the first that fails in the same way and is smaller: it is the best now."""
+        if self.over:
+            return None
+        seed = self.failure.seed + self.tried  # by the number of the try: some are begun that never count
+        runs = ((strategy, seed + at) for at, strategy in enumerate(strategies))
+        worlds = run_worlds(scenario, runs, self.jobs, self.interrupted)
+        try:
+            for at, result in enumerate(worlds):
+                if wishes:
+                    self.seen.add(tuple(wishes[at]))
+                self.tried += 1
+                if self._take(scenario, result):
+                    return at
+                if self.over:
+                    break
+        finally:
+            worlds.close()
+        return None
+
+    def _take(self, scenario: Scenario, result: Result) -> bool:
+        smaller = (result.bad and result.signature == self.signature
+                   and size(scenario, result) < self.size)
+        if smaller:
+            self.scenario, self.best, self.size = scenario, result, size(scenario, result)
+            self.seen.clear()
+        self.tell(self)
+        return smaller
+
+
+def _joined(runs: Iterable[Actors]) -> Actors:
+    return [actor for run in runs for actor in run]
+
+
+def _without_an_actor(runs: list[Actors]) -> Generator[Actors]:
+    """Interrupts first, then CPUs: what it does, if it has to, comes at the end."""
+    for actor in sorted({run[0] for run in runs}, reverse=True):
+        yield _joined(run for run in runs if run[0] != actor)
+
+
+def _without_runs(runs: list[Actors], length: int) -> Generator[Actors]:
+    for at in range(0, len(runs), length):
+        yield _joined(runs[:at] + runs[at + length:])
+
+
+def _later(runs: list[Actors]) -> Generator[Actors]:
+    """A run moved to the next one of its actor."""
+    for at, run in enumerate(runs):
+        for other in range(at + 2, len(runs)):
+            if runs[other][0] == run[0]:
+                yield _joined([*runs[:at], *runs[at + 1:other], run, *runs[other:]])
+                break
+
+
+def _earlier(runs: list[Actors]) -> Generator[Actors]:
+    """A run moved to the one before of its actor."""
+    for at, run in enumerate(runs):
+        for other in range(at - 2, -1, -1):
+            if runs[other][0] == run[0]:
+                yield _joined([*runs[:other + 1], run, *runs[other + 1:at], *runs[at + 1:]])
+                break
+
+
+def _less_of_an_actor(runs: list[Actors]) -> Generator[Actors]:
+    """The last steps of an actor left out: many, then fewer."""
+    actors = _joined(runs)
+    for actor, count in sorted(Counter(actors).items()):
+        places = [at for at, each in enumerate(actors) if each == actor]
+        length = count // 2
+        while length:
+            out = set(places[count - length:])
+            yield [each for at, each in enumerate(actors) if at not in out]
+            length //= 2
+
+
+def _cut(runs: list[Actors]) -> Generator[Actors]:
+    """The second part of a run left out: done only when its actor comes again."""
+    for at, run in enumerate(runs):
+        for length in dict.fromkeys((len(run) // 2, 1)):
+            if 0 < length < len(run):
+                yield _joined([*runs[:at], run[:-length], *runs[at + 1:]])
+
+
+def _longer(runs: list[Actors]) -> Generator[Actors]:
+    """A run that goes on, perhaps until its actor waits: then whoever comes next preempts nobody."""
+    for at, run in enumerate(runs):
+        for more in LONGER:
+            yield _joined([*runs[:at], run + run[-1:] * more, *runs[at + 1:]])

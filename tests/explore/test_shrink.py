@@ -1,0 +1,157 @@
+"""A failure is made smaller, and stays the same failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from cpuemu.errors import UserError
+from cpuemu.explore import shrink
+from cpuemu.explore.failure import failure_of, read
+from cpuemu.explore.schedule import Schedule
+from cpuemu.explore.shrink import Shrinking
+from cpuemu.explore.strategies.base import Event, Strategy
+from cpuemu.explore.strategies.random_walk import RandomWalk
+from cpuemu.explore.worlds import Result, result_of
+from cpuemu.scenarios.base import Scenario
+from tests.explore.test_machine import CALLERS, cpuemu
+from tests.launched import ROOT, wait_for
+
+pytestmark = pytest.mark.timeout(110)
+
+LENGTH = 12
+
+
+class Toy:
+    """CPUs that count, without a machine: it fails when CPU 0 is interrupted at 5 after CPU 1 has come to 7."""
+
+    def __init__(self, cpus: int) -> None:
+        self.cpus, self.at = cpus, [0] * cpus
+        self.pending, self.failed = False, False
+
+    def enabled(self) -> list[Event]:
+        able = [Event(cpu, 8, True, at % 3) for cpu, at in enumerate(self.at) if at < LENGTH]
+        if self.pending and self.at[0] < LENGTH:
+            able.append(Event(self.cpus + 1, 8, True, host=0))
+        return able
+
+    def let(self, actor: int) -> None:
+        if actor < self.cpus:
+            self.at[actor] += 1
+            self.pending |= actor == self.cpus - 1 and self.at[actor] % 4 == 1
+        else:
+            self.pending = False
+            self.failed = self.at[0] == 5 and sum(self.at[1:2]) >= 7
+
+    def run(self, strategy: Strategy, seed: int) -> Result:
+        schedule = Schedule()
+        strategy.begin(5 * self.cpus + 1, Random(seed))
+        while not self.failed and (able := self.enabled()):
+            schedule.step(able, strategy, self.let)
+        if self.failed:
+            schedule.verdict, schedule.message = "failed", f"toy: at {self.at}"
+        return result_of(schedule)
+
+
+def toys(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int, interrupted: Sequence[float] = (),
+         watch: None = None) -> Generator[Result]:
+    """Toys in the place of worlds; as there, ``jobs`` of them are under way at a time."""
+    ahead: list[Result] = []
+    for strategy, seed in runs:
+        if len(ahead) == jobs:
+            yield ahead.pop(0)
+        ahead.append(Toy(scenario.cpus).run(strategy, seed))
+    yield from ahead
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_it_does_not_need_is_left_out(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(shrink, "run_worlds", toys)
+    scenario = Scenario("toy", workload="toy", cpus=5)
+    drawn = ((number, Toy(5).run(RandomWalk(), number)) for number in range(seed * 1000, seed * 1000 + 999))
+    number, result = next((number, result) for number, result in drawn if result.bad)
+    failure = failure_of(scenario, "random", number, result)
+    told: list[shrink.Size] = []
+    small, other = (Shrinking(failure, 3000, jobs=jobs, tell=lambda each: told.append(each.size)).run()
+                    for jobs in (1, 3))
+    assert small == other, "however many run at a time"
+    assert told == sorted(told[:len(told) // 2], reverse=True) * 2, "it never grows"
+    assert (small.scenario.cpus, small.deliveries, small.preemptions, small.steps) == (2, 1, 1, 18)
+    assert small.schedule.count("irq0.call") == 1 and sum(line.startswith("0") for line in small.schedule) == 5
+
+
+def test_a_failure_that_does_not_come_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shrink, "run_worlds", toys)
+    scenario = Scenario("toy", workload="toy", cpus=2)
+    result = next(result for number in range(999) if (result := Toy(2).run(RandomWalk(), number)).bad)
+    failure = failure_of(scenario, "random", 1, Result(**{**vars(result), "message": "another"}))
+    with pytest.raises(UserError, match="does not come back as it was"):
+        Shrinking(failure, 100).run()
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Path:
+    """Of four CPUs that call each other."""
+    cpuemu(tmp_path, "explore", CALLERS, "--cpus", "4", "--strategy", "random", "--until-failure", "--save", "saved")
+    return tmp_path / "saved" / "Callers-1.json"
+
+
+def test_ctrl_c_keeps_the_smallest_yet(found: Path) -> None:
+    """An empty mask takes three CPUs, and no four."""
+    small, whole = found.with_name("Callers-1-small.json"), read(found)
+    process = subprocess.Popen([sys.executable, "-m", "cpuemu", "replay", str(found), "--shrink"], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=found.parent.parent,
+                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+    wait_for(small.exists, 60, "a smaller one is on disk while it goes on")
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "CPUs 4 → 3, " in out and "; interrupted)" in out, errors
+    kept = read(small)
+    assert (kept.scenario.cpus, kept.signature) == (3, whole.signature) and kept.preemptions < whole.preemptions
+    assert not list(small.parent.glob(".*")), "nothing half-written is left"
+    run = cpuemu(found.parent.parent, "replay", str(small), "--times", "3")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "verdict: the same 3 times of 3"), run.stderr
+
+
+def test_what_cannot_be_shrunk(tmp_path: Path, found: Path) -> None:
+    for arguments in (("--continue-with", "random"), ("--profile", "v3.4", "--continue-with", "random")):
+        run = cpuemu(tmp_path, "replay", str(found), "--shrink", *arguments)
+        assert run.returncode == 2 and "--shrink takes a schedule as it is" in run.stderr, run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_race_of_2012_and_no_more_than_that(found: Path) -> None:
+    small = Shrinking(read(found), schedules=1000, jobs=2).run()
+    assert (small.scenario.cpus, small.deliveries) == (3, 2), "two interrupts that empty the third one's mask"
+    assert small.preemptions <= 3
+
+
+SCENARIO = """
+from cpuemu.kernel.uapi import Alloc, CallAll, Free
+from cpuemu.scenarios.base import Scenario, Task
+
+SCENARIO = Scenario("busy", tasks=(Task(0, (Alloc(), Free())), Task(0, (CallAll(),), 2), Task(1, (CallAll(),), 2),
+                    Task(2, (CallAll(),), 2), Task(3, (Alloc(), CallAll(), Free()))), cpus=4,
+                    hotplug=("offline 3", "online 3"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_tasks_and_requests_that_it_does_not_need_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text(SCENARIO)
+    cpuemu(tmp_path, "explore", "busy.py", "--schedules", "200", "--until-failure", "--save", "saved")
+    run = cpuemu(tmp_path, "replay", "saved/busy-1.json", "--shrink", "--schedules", "300", "--json")
+    after = json.loads(run.stdout)["after"]
+    assert (after["cpus"], after["tasks"], after["requests"]) == (3, 3, 0)
+    run = cpuemu(tmp_path, "replay", "saved/busy-1-small.json")
+    assert run.returncode == 0, run.stderr
