@@ -20,6 +20,7 @@ VERBS = {
     "replay": "cpuemu.cli.replay:replay",
     "zoo": "cpuemu.cli.zoo:zoo",
     "report": "cpuemu.cli.report:report",
+    "top": "cpuemu.cli.top:top",
 }
 SHORT = {
     "launch": "Run a machine: CPUs as processes, a recording or another workload, hotplug, a verdict.",
@@ -27,6 +28,7 @@ SHORT = {
     "explore": "Run a workload under chosen schedules, one CPU moving at a time, and keep what fails.",
     "replay": "Run the schedule of a failure again, step for step.",
     "zoo": "Bugs that Linux had: list them, run them, see what broke them and what mended them.",
+    "top": "Look at a machine that runs elsewhere: its CPUs, memory and waits, several times a second.",
     "report": "Write a run as one HTML file: verdict, timeline, memory, interrupts, latencies, waits.",
 }
 USAGE_STATUS, DEFECT_STATUS, INTERRUPTED_STATUS = 2, 70, 130

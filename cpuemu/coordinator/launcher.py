@@ -121,7 +121,7 @@ class _Watch:
                                    f"the zygote died while {where}, and the coordinator did not act")
                 if len(self.interrupted) > self.told and self._interrupt():
                     return Outcome("interrupted", "launcher", "interrupted twice: the machine was switched off hard")
-                self.show(progress_of(self.image, time.monotonic() - self.started, self._note()))
+                self.show(progress_of(self.image.machine, time.monotonic() - self.started, now(), self._note()))
         finally:
             os.close(pidfd)
 
@@ -180,9 +180,8 @@ def _coordinator_died(status: int, machine: Machine) -> Outcome:
                    f"the coordinator died ({status_text(status)}) while {machine_last_seen(machine)}")
 
 
-def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
+def progress_of(machine: Machine, seconds: float, now_ns: int, note: str = "") -> Progress:
     """A look at the machine, from RAM alone."""
-    machine = image.machine
     hotplug = machine.hotplug
     allocs, frees, ipis = (sum(cpu.counters[number] for cpu in machine.cpus)
                            for number in (Counter.ALLOC, Counter.FREE, Counter.IPI_TAKEN))
@@ -194,7 +193,7 @@ def progress_of(image: RamFile, seconds: float, note: str = "") -> Progress:
         note = f"host-stopped: cpu {', '.join(stopped)}"
     state = machine.header.state
     return Progress(
-        seconds=seconds, running=(now() - machine.header.ready_ns) / 1e9 if machine.header.go else 0.0,
+        seconds=seconds, running=(now_ns - machine.header.ready_ns) / 1e9 if machine.header.go else 0.0,
         phase=MachineState(state).name.lower() if state in list(MachineState) else "?",
         done=total if least == LINE_END else min(least, total), total=total,
         online=sum(bits.bit_count() for bits in machine.cpumasks[Mask.ONLINE].bits), cpus=machine.dims.cpus,

@@ -13,9 +13,11 @@ import click
 from cpuemu import __version__
 from cpuemu.report.formats import FORMATS, dump
 from cpuemu.report.image import Image, ImageError, open_image
+from cpuemu.report.living import run_directory_alive, run_directory_of
 from cpuemu.report.records import ring_states
 from cpuemu.report.selection import Selection
 
+LIVE = "live"
 EXAMPLES = """
 \b
 Examples:
@@ -27,13 +29,16 @@ Examples:
   trace-dump RUN_DIR --state
   trace-dump RUN_DIR --why
   trace-dump RUN_DIR --cmd 'bt -a' --cmd locks
+  trace-dump --run live --cmd waits
 \b
 cpuemu launch prints its run directory.  Times are seconds since power-on; a negative one counts from the last event.
 """
 
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=click.Path(path_type=Path), required=False)
+@click.option("--run", "which", metavar="live|DIR", help="live: the machine that runs here now; it is not stopped.")
+@click.option("--pid", type=int, metavar="N", help="The machine that this process of the host belongs to.")
 @click.option("--cpu", "cpus", type=int, multiple=True, metavar="N", help="Only this CPU's events (may be repeated).")
 @click.option("--event", "events", multiple=True, metavar="GLOB", help="Only events of this name (may be repeated).")
 @click.option("--task", "tasks", multiple=True, metavar="NAME",
@@ -54,13 +59,13 @@ cpuemu launch prints its run directory.  Times are seconds since power-on; a neg
               help="Read RAM as crash does: ps, bt, waits, locks, … (may be repeated; --cmd help lists them).")
 @click.option("--shell", is_flag=True, help="The same commands at a prompt, with completion.")
 @click.version_option(__version__)
-def trace_dump(run_dir: Path, form: str, output: Path | None, state: bool, why: bool, commands: tuple[str, ...],
-               shell: bool, **filters: Any) -> None:
+def trace_dump(run_dir: Path | None, which: str | None, pid: int | None, form: str, output: Path | None, state: bool,
+               why: bool, commands: tuple[str, ...], shell: bool, **filters: Any) -> None:
     """Print what a machine did, from the files in its run directory.
 
     Nothing has to be alive: RAM and trace rings are files, and they are read without a lock.
     """
-    image = open_image(run_dir)
+    image = open_image(_directory(run_dir, which, pid))
     if why or commands or shell:
         from cpuemu.report.answers import answer
 
@@ -79,6 +84,20 @@ def trace_dump(run_dir: Path, form: str, output: Path | None, state: bool, why: 
     ring_states(image)  # for its complaints
     _complain(image)
     dump(form, found, image, output)
+
+
+def _directory(run_dir: Path | None, which: str | None, pid: int | None) -> Path:
+    """The one that was asked for, in one of three ways."""
+    if sum(each is not None for each in (run_dir, which, pid)) > 1:
+        raise click.UsageError("give RUN_DIR, --run or --pid, not two of them")
+    if pid is not None:
+        return run_directory_of(pid)
+    if which == LIVE:
+        return run_directory_alive()
+    directory = run_dir or (Path(which) if which else None)
+    if directory is None:
+        raise click.UsageError("Missing argument 'RUN_DIR' (or --run live, --pid N).")
+    return directory
 
 
 def _complain(image: Image) -> None:

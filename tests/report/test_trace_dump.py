@@ -79,7 +79,7 @@ def test_what_was_overwritten_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["nowhere"], "nowhere: no such directory; give a run directory, as cpuemu launch prints it"),
-    ([], "Missing argument 'RUN_DIR'."),
+    ([], "Missing argument 'RUN_DIR' (or --run live, --pid N)."),
     (["RUN", "--cpu", "4"], "--cpu 4: this machine has CPUs 0 to 3"),
     (["RUN", "--event", "cpuhp"], "--event cpuhp: no event has this name; known are mm_page_alloc, "),
     (["RUN", "--task", "strom/0"], "--task strom/0: no task has this name or number; near it are storm/0"),
@@ -89,6 +89,8 @@ def test_what_was_overwritten_is_said(tmp_path: Path) -> None:
     (["RUN", "--format", "xml"], "Invalid value for '--format': 'xml' is not one of 'text', 'json'"),
     (["RUN", "-o", "nowhere/trace"], "-o nowhere/trace: No such file or directory"),
     (["RUN", "--tail", "0"], "Invalid value for '--tail': 0 is not in the range x>=1."),
+    (["RUN", "--run", "live"], "give RUN_DIR, --run or --pid, not two of them"),
+    (["--pid", "1"], "--pid 1: no process of a machine that runs here"),
     (["EMPTY"], "is EMPTY a run directory?"),
     (["TEXT"], "TEXT/ram: not the RAM of a machine"),
     (["SHORT"], "SHORT/ram: cut short: 8192 bytes of "),
