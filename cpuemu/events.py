@@ -54,6 +54,7 @@ class Event(enum.IntEnum):
     MM_PAGE_ALLOC_ZONE_LOCKED = 3
     MM_PAGE_PCPU_DRAIN = 4
     MM_PAGE_ALLOC_EXTFRAG = 5
+    CPUEMU_ZONE_PAGES = 6
     IPI_RAISE = 10
     IPI_ENTRY = 11
     IPI_EXIT = 12
@@ -83,6 +84,7 @@ class Event(enum.IntEnum):
     CPUEMU_FAULT = 36
     CPUEMU_CPU_LENT = 37
     CPUEMU_CPU_BACK = 38
+    CPUEMU_CSD_UNLOCK = 39
     MM_VMSCAN_KSWAPD_WAKE = 40
     MM_VMSCAN_KSWAPD_SLEEP = 41
     MM_COMPACTION_TRY_TO_COMPACT_PAGES = 42
@@ -119,6 +121,7 @@ class Names:
     comm: Callable[[int], str]
     gfp: Callable[[int], str]
     pid: Callable[[int], int]
+    word: Callable[[int], str]
 
 
 @dataclass(frozen=True)
@@ -211,9 +214,9 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(Event.CPUEMU_CPU_OFFLINE, Ring.SLOW, ("cpu", "generation", "", ""),
               lambda a, b, c, d, n: f"cpu={a} generation={b}"),
     EventType(Event.CPUEMU_WAIT_BEGIN, Ring.SLOW, ("site", "word low", "word high", "busy"),
-              lambda a, b, c, d, n: f"site={n.site(a)} busy={d}"),
+              lambda a, b, c, d, n: f"site={n.site(a)} word={n.word(b | c << 32)} busy={d}"),
     EventType(Event.CPUEMU_WAIT_END, Ring.SLOW, ("site", "word low", "word high", "busy"),
-              lambda a, b, c, d, n: f"site={n.site(a)} busy={d}"),
+              lambda a, b, c, d, n: f"site={n.site(a)} word={n.word(b | c << 32)} busy={d}"),
     EventType(Event.CPUEMU_FINDING, Ring.SLOW, ("number", "", "", ""), lambda a, b, c, d, n: f"number={a}"),
     EventType(Event.CPUEMU_IPI_LOST, Ring.SLOW, ("target", "vector", "ticket low", "ticket high"),
               lambda a, b, c, d, n: f"target={a} ({REASONS[b]})"),
@@ -223,6 +226,9 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f"next_comm={n.comm(a)} next_pid={n.pid(a)} process=cpu{b}.{c} host_pid={d}"),
     EventType(Event.CPUEMU_PAGE_HELD, Ring.PAGES, ("pfn", "order", "owner", ""),
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
+    EventType(Event.CPUEMU_ZONE_PAGES, Ring.PAGES, ("zone", "free pages", "cpu", "pages on its list"),
+              lambda a, b, c, d, n: f"zone={a} nr_free_pages={b} cpu={c} pcp_count={d}"),
+    EventType(Event.CPUEMU_CSD_UNLOCK, Ring.SLOW, ("csd", "", "", ""), lambda a, b, c, d, n: f"csd={a:016x}"),
     EventType(Event.CPUEMU_OOM_MOMENT, Ring.SLOW, ("order", "pages missing", "pages on other CPUs' lists", "entry"),
               lambda a, b, c, d, n: f"order={a} missing={signed(b)} others={c} moment={d}"),
     EventType(Event.CPUEMU_FAULT, Ring.SLOW, ("fault", "target CPU", "vector, order or notifier", "microseconds"),

@@ -31,7 +31,7 @@ idle ones; migratetypes are numbered as in 3.2 (0 unmovable, 1 reclaimable, 2 mo
 def _example(kind: EventType) -> str:
     """The event's text with plausible arguments."""
     names = Names(site=lambda _: "PLACE", function=lambda _: "FUNCTION", comm=lambda _: "COMM",
-                  gfp=lambda _: "GFP_KERNEL", pid=lambda task: task)
+                  gfp=lambda _: "GFP_KERNEL", pid=lambda task: task, word=lambda _: "WORD")
     return kind.text(1, 1, 1, 1, names).strip()
 
 

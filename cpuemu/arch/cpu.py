@@ -238,7 +238,9 @@ class Cpu:
         task = self.me.current
         terms = (Term(word, op, value), *others)
         self.set_wait(self.machine.tasks[task], terms, why, busy=True, deadline_ns=deadline_ns)
+        self.trace_wait(Event.CPUEMU_WAIT_BEGIN, why, word, busy=True)
         self.gate.wait(self, task)
+        self.trace_wait(Event.CPUEMU_WAIT_END, why, word, busy=True)
         # Not in a ``finally``: when the machine ends in this wait, its record is what the post-mortem reads.
         self.clear_wait(self.machine.tasks[task])
 
@@ -252,6 +254,10 @@ class Cpu:
         task.why, task.busy, task.deadline_ns, task.wait_ns = why, busy, deadline_ns, self.now()
         task.stack = self.backtrace()
         self.ram.xchg(task.addr(Task.nterms), len(terms))  # last, with a full barrier: now it can be woken
+
+    def trace_wait(self, event: Event, why: int, word: Address, busy: bool) -> None:
+        """A wait begins, or has ended: slices of a timeline."""
+        self.core.trace(event, why, word & 0xFFFFFFFF, word >> 32, busy)
 
     def clear_wait(self, task: Task) -> None:
         task.nterms = 0

@@ -24,6 +24,12 @@ cdef inline int64_t zone_page_state(core_t *c, uint32_t zone) noexcept nogil:
     return pages if pages > 0 else 0
 
 
+cdef inline void trace_pages(core_t *c, uint32_t owner, uint32_t zone) noexcept nogil:
+    # What one move between a CPU's lists and the buddy lists has left: readers need not have seen all before it.
+    trace(c, EVENT_CPUEMU_ZONE_PAGES, zone, <uint32_t>zone_page_state(c, zone), owner,
+          <uint32_t>pcp_of(c, owner, zone).count)
+
+
 cdef int64_t zone_page_state_snapshot(core_t *c, uint32_t zone) noexcept nogil:
     # With every CPU's differential; those of dead CPUs were folded in at CPU_DEAD.
     cdef int64_t pages = <int64_t>em_load(&c.zones[zone].free_pages, 8)

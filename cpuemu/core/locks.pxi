@@ -17,6 +17,12 @@ cdef inline void took(core_t *c, em_lock *lock, uint32_t site) noexcept nogil:
         c.me.nr_held += 1
 
 
+cdef inline void trace_lock_wait(core_t *c, int event, em_lock *lock, uint32_t site) noexcept nogil:
+    # The word's address as ``View.addr`` has it: four bytes.
+    cdef uint64_t address = <uint64_t>(<char *>&lock.word - <char *>c.header) << 2 | 2
+    trace(c, event, site, <uint32_t>address, <uint32_t>(address >> 32), 1)
+
+
 cdef bint take_lock(core_t *c, uint32_t number, uint32_t site, int64_t timeout_us) noexcept nogil:
     cdef em_lock *lock = &c.locks[number]
     cdef uint32_t mine = my_lock_word(c)
@@ -31,6 +37,7 @@ cdef bint take_lock(core_t *c, uint32_t number, uint32_t site, int64_t timeout_u
     # From here on whoever gets it keeps the waiter bit set: others may still sleep on it.
     c.me.lock_wait = number + 1
     c.me.lock_wait_site = site
+    trace_lock_wait(c, EVENT_CPUEMU_WAIT_BEGIN, lock, site)
     end = em_now() + <uint64_t>timeout_us * 1000
     while True:
         seen = <uint32_t>em_load(&lock.word, 4)
@@ -38,12 +45,14 @@ cdef bint take_lock(core_t *c, uint32_t number, uint32_t site, int64_t timeout_u
             if em_cmpxchg(&lock.word, 4, 0, mine | WAITERS):
                 took(c, lock, site)
                 c.me.lock_wait = 0
+                trace_lock_wait(c, EVENT_CPUEMU_WAIT_END, lock, site)
                 return True
             continue
         if seen & WAITERS == 0 and not em_cmpxchg(&lock.word, 4, seen, seen | WAITERS):
             continue
         if em_now() >= end:
             c.me.lock_wait = 0
+            trace_lock_wait(c, EVENT_CPUEMU_WAIT_END, lock, site)
             return False
         em_futex_wait(&lock.word, seen | WAITERS, timeout_us)
 

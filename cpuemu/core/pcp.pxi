@@ -33,6 +33,7 @@ cdef int refill(core_t *c, uint32_t zone, uint32_t migratetype, int wanted, bint
         got += 1
     puti32(pcp.count, pcp.count + got, "rmqueue_bulk:pcp.count")
     mod_zone_page_state(c, zone, -got)
+    trace_pages(c, c.cpu, zone)
     return got
 
 
@@ -103,4 +104,5 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
                 break
     puti32(pcp.count, pcp.count - wanted, "free_pcppages_bulk:pcp.count")
     mod_zone_page_state(c, zone, wanted)
+    trace_pages(c, owner, zone)
     return 0

@@ -175,7 +175,9 @@ def wait_event(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0,
     """
     task = cpu.current
     might_sleep(cpu)
-    cpu.point(why, terms[0].word if terms else 0, Kind.READ)
+    word = terms[0].word if terms else 0
+    cpu.point(why, word, Kind.READ)
+    waits = False
     while True:
         task.state = state
         cpu.set_wait(task, terms, why, busy=False, deadline_ns=deadline_ns)
@@ -185,9 +187,14 @@ def wait_event(cpu: Cpu, why: int, *terms: Term, deadline_ns: int = 0,
             break
         if deadline_ns:
             add_timer(cpu.me, deadline_ns)
+        if not waits:
+            cpu.trace_wait(Event.CPUEMU_WAIT_BEGIN, why, word, busy=False)
+            waits = True
         schedule(cpu)
     task.state = TaskState.RUNNING
     cpu.clear_wait(task)
+    if waits:
+        cpu.trace_wait(Event.CPUEMU_WAIT_END, why, word, busy=False)
     return done
 
 

@@ -99,9 +99,17 @@ def csd_lock(cpu: Cpu, flags: Address) -> None:
 def csd_unlock(cpu: Cpu, flags: Address) -> None:
     """The acknowledgement: a store, and a ring if the sender sleeps."""
     cpu.point(P_CSD_UNLOCK, flags, Kind.WRITE)
+    cpu.core.trace(Event.CPUEMU_CSD_UNLOCK, _number(cpu, flags))
     WARN_ON_ONCE(cpu, not cpu.ram.xchg(flags, 0) & CSD_FLAG_LOCK, oracles.CSD_UNLOCKED_TWICE,
                  "csd_unlock: a csd that is not locked")
     wake(cpu, flags)
+
+
+def _number(cpu: Cpu, flags: Address) -> int:
+    """What csd_queue_cpu has traced for the csd with this lock word."""
+    single, many = cpu.machine.placed["csds"].base, cpu.machine.placed["cfds"].base
+    place = flags >> 2
+    return 0x10000 + (place - many) // CallFunctionData.SIZE if place >= many else (place - single) // Csd.SIZE
 
 
 def _warn_unsafe_context(cpu: Cpu) -> None:

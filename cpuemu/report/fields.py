@@ -23,6 +23,7 @@ class Kind(enum.Enum):
     FLAG = "true or false"
     PFN = "page frame number; null where the allocation failed"
     GFP = "names of GFP flags, joined by |"
+    WORD = "name of a word or lock in the machine's memory"
     SITE = "place in the emulated kernel"
     FUNCTION = "function of the emulated kernel"
     COMM = "name of a task"
@@ -63,7 +64,7 @@ _MIGRATETYPE = _number("migratetype", THIRD, "0 unmovable, 1 reclaimable, 2 mova
 _VECTOR = Field("reason", Kind.VECTOR, SECOND)
 _TICKET = _number("ticket", lambda args: args[2] | args[3] << 32, "the same at raise, entry and exit of one interrupt")
 _FUNC, _CSD = Field("func", Kind.FUNCTION, FIRST), _number("csd", SECOND, "65536 + cpu: the block of a call to many")
-_WAIT = (Field("site", Kind.SITE, FIRST), _number("word", lambda args: args[1] | args[2] << 32, "address in RAM"),
+_WAIT = (Field("site", Kind.SITE, FIRST), Field("word", Kind.WORD, lambda args: args[1] | args[2] << 32),
          Field("busy", Kind.FLAG, FOURTH, "the CPU waits too"))
 _PROCESS = (_number("process_cpu", SECOND), _number("process_generation", THIRD), _number("host_pid", FOURTH))
 _NID, _RANGE = _number("nid", FIRST), (_number("start_pfn", FIRST), _number("end_pfn", SECOND),
@@ -84,6 +85,10 @@ FIELDS: dict[Event, tuple[Field, ...]] = {
         _number("fallback_migratetype", lambda args: args[3] >> 8 & 255),
         _number("change_ownership", lambda args: args[3] >> 16 & 1, "1: the pageblock changed its type")),
     Event.CPUEMU_PAGE_HELD: (_PFN, _ORDER, _number("owner", THIRD, "task that holds it")),
+    Event.CPUEMU_ZONE_PAGES: (
+        _number("zone", FIRST), _number("nr_free_pages", SECOND, "what watermarks are compared with"),
+        _number("cpu", THIRD, "whose list pages were moved to or from"),
+        _number("pcp_count", FOURTH, "pages on its list of the zone now")),
     Event.IPI_RAISE: (_number("target_cpu", FIRST), _VECTOR, _TICKET),
     Event.IPI_ENTRY: (_number("source_cpu", FIRST, "who raised it"), _VECTOR, _TICKET),
     Event.IPI_EXIT: (_number("source_cpu", FIRST, "who raised it"), _VECTOR, _TICKET),
@@ -93,6 +98,7 @@ FIELDS: dict[Event, tuple[Field, ...]] = {
         Field("func", Kind.FUNCTION, THIRD), _number("csd", FOURTH, _CSD.meaning)),
     Event.CSD_FUNCTION_ENTRY: (_FUNC, _CSD, _number("source_cpu", THIRD, "who asked for it")),
     Event.CSD_FUNCTION_EXIT: (_FUNC, _CSD, _number("source_cpu", THIRD, "who asked for it")),
+    Event.CPUEMU_CSD_UNLOCK: (_number("csd", FIRST, _CSD.meaning),),
     Event.CPUHP_ENTER: (
         _number("cpu", FIRST, "the CPU that comes or goes"), _number("target", SECOND, "the step it is on its way to"),
         _number("idx", THIRD, "the step that begins"), Field("fun", Kind.SITE, FOURTH)),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from cpuemu.events import BY_ID, Flag, Names
+from cpuemu.kernel.wait_records import Look
 from cpuemu.layout import Gfp, Program
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record, ring_states
@@ -52,7 +53,7 @@ def gfp_text(flags: int) -> str:
 def names_of(image: Image) -> Names:
     """Ids of this run as text.  A task's name is read once: a dump says the same name for it all through."""
     return Names(site=cache(image.site), function=cache(image.function), comm=cache(image.comm), gfp=gfp_text,
-                 pid=cache(image.pid))
+                 pid=cache(image.pid), word=cache(Look(image.machine, 0).word_name))
 
 
 @cache

@@ -53,7 +53,7 @@ def test_a_line(run: RunDirectory) -> None:
     (Event.CPUHP_ENTER, (3, 10, 60, PLACE), {"cpu": 3, "target": 10, "idx": 60, "fun": "take_cpu_down:test"}),
     (Event.SCHED_SWITCH, (71, TaskState.UNINTERRUPTIBLE, 2),
      {"prev_comm": "storm/1", "prev_pid": 71, "prev_state": "D", "next_comm": "swapper/2", "next_pid": 0}),
-    (Event.CPUEMU_WAIT_BEGIN, (PLACE, 1, 2, 1), {"site": "take_cpu_down:test", "word": (2 << 32) + 1, "busy": True}),
+    (Event.CPUEMU_WAIT_BEGIN, (PLACE, 1, 2, 1), {"site": "take_cpu_down:test", "word": "RAM+0x80000000", "busy": True}),
     (Event.CPUEMU_STOP_STATE, (2, 4), {"state": "DISABLE_IRQ", "thread_ack": 4}),
     (Event.CPUEMU_STOP_STATE, (99, 4), {"state": 99, "thread_ack": 4}),
     (Event.MM_COMPACTION_END, (5, 9, 64, 2 << 1 | 1),
