@@ -165,7 +165,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
               lambda a, b, c, d, n: f"{_page(a)} order={b}"),
     EventType(Event.MM_PAGE_ALLOC_ZONE_LOCKED, Ring.PAGES, ("pfn", "order", "migratetype", "percpu_refill"),
               lambda a, b, c, d, n: f"{_page(a)} order={b} migratetype={c} percpu_refill={d}"),
-    EventType(Event.MM_PAGE_PCPU_DRAIN, Ring.PAGES, ("pfn", "order", "migratetype", ""),
+    EventType(Event.MM_PAGE_PCPU_DRAIN, Ring.PAGES, ("pfn", "order", "migratetype", "cpu"),
               lambda a, b, c, d, n: f"{_page(a)} order={b} migratetype={c}"),
     EventType(Event.MM_PAGE_ALLOC_EXTFRAG, Ring.PAGES,
               ("pfn", "alloc_order", "fallback_order", "alloc_migratetype | fallback_migratetype << 8 | owner << 16"),

@@ -21,6 +21,7 @@ Written by `python -m tools.document_formats`; the table of fields comes from `c
 |---|---|
 | `text` | people, grep, awk, and whatever reads `trace_pipe` |
 | `json` | jq, pandas: one event a line |
+| `perfetto` | [ui.perfetto.dev](https://ui.perfetto.dev): tracks, slices, counters, arrows |
 
 Every format takes the same filters, and has the same events in the same order: by time, events of one moment by CPU.
 The trace is read ring by ring, a piece at a time: a long one needs no more memory than a short one.
@@ -47,6 +48,28 @@ letters mean stands above the first line, as in a kernel's own. `<idle>-0` is an
           cpuctl-8       [000] dN.2.     0.144325: sched_wakeup: comm=migration/1 pid=12 prio=120 target_cpu=001
           cpuctl-8       [000] dN.2.     0.144335: ipi_raise: target_mask=00000000,00000002 (Rescheduling interrupts)
 ```
+"""
+
+PERFETTO = """\
+## perfetto
+
+    pip install 'cpuemu[perfetto]'
+    trace-dump RUN_DIR --format perfetto -o trace.pftrace
+
+Then "Open trace file" in ui.perfetto.dev; nothing leaves the browser. In it are
+
+- **CPUs**: a track a CPU. The task that runs, in it the interrupts that are taken, in those the functions that other
+  CPUs asked for. Moments: an interrupt sent, a call queued, a csd unlocked, findings, faults, OOM kills. Below: the
+  pages on its lists, zone by zone.
+- **Arrows**: from every interrupt sent to the interrupt taken, and from every call through its function to the unlock
+  of its csd. An arrow without an end: it never came.
+- **tasks**: a track a task, wherever it runs. Direct reclaim, compaction, drains of all CPUs, and what it waits for: a
+  lock it spins or sleeps for, csd_lock_wait, the barrier of stop_machine. A slice that does not end is where it hangs.
+- **zones**: free pages, on one scale with the watermarks.
+- **hotplug**: the states of stop_machine, each CPU's steps on the way down and up, and when it was offline.
+- The records themselves as ftrace events, under the kernel's names: states of threads, SQL in the browser.
+
+Of a counter that moves faster, one point every 20 µs is drawn.
 """
 
 JSON = """\
@@ -98,7 +121,7 @@ def page() -> str:
     common = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in COMMON.items())
     rows = [_row(f"`{kind.name}`" if not number else "", field)
             for kind in EVENT_TYPES for number, field in enumerate(FIELDS[kind.event])]
-    return f"{TEXT}\n{JSON.replace('{common}', common).replace('{fields}', chr(10).join(rows))}"
+    return f"{TEXT}\n{PERFETTO}\n{JSON.replace('{common}', common).replace('{fields}', chr(10).join(rows))}"
 
 
 if __name__ == "__main__":

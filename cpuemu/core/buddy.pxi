@@ -9,6 +9,9 @@ FALLBACKS[MIGRATETYPE_ISOLATE] = [MIGRATETYPE_RESERVE, MIGRATETYPE_RESERVE, MIGR
 cdef int NR_FALLBACKS = 3
 
 
+cdef uint32_t PAGES_A_RECORD = 16
+
+
 cdef inline void mod_zone_page_state(core_t *c, uint32_t zone, int64_t delta) noexcept nogil:
     # __mod_zone_page_state(NR_FREE_PAGES): this CPU's differential, folded when it passes the threshold.
     cdef em_pcp *pcp = pcp_of(c, c.cpu, zone)
@@ -24,8 +27,12 @@ cdef inline int64_t zone_page_state(core_t *c, uint32_t zone) noexcept nogil:
     return pages if pages > 0 else 0
 
 
-cdef inline void trace_pages(core_t *c, uint32_t owner, uint32_t zone) noexcept nogil:
-    # What one move between a CPU's lists and the buddy lists has left: readers need not have seen all before it.
+cdef inline void trace_pages(core_t *c, uint32_t owner, uint32_t zone, uint32_t pages) noexcept nogil:
+    # What moves between lists have left: readers need not have seen all before.  Small machines move single pages.
+    c.moved += pages
+    if c.moved < PAGES_A_RECORD:
+        return
+    c.moved = 0
     trace(c, EVENT_CPUEMU_ZONE_PAGES, zone, <uint32_t>zone_page_state(c, zone), owner,
           <uint32_t>pcp_of(c, owner, zone).count)
 

@@ -109,3 +109,4 @@ ctypedef struct core_t:
     uint32_t slowest_line
     uint32_t fast_allocs
     bint fail_page_alloc
+    uint32_t moved  # pages between lists since the last cpuemu_zone_pages

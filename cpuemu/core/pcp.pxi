@@ -33,7 +33,7 @@ cdef int refill(core_t *c, uint32_t zone, uint32_t migratetype, int wanted, bint
         got += 1
     puti32(pcp.count, pcp.count + got, "rmqueue_bulk:pcp.count")
     mod_zone_page_state(c, zone, -got)
-    trace_pages(c, c.cpu, zone)
+    trace_pages(c, c.cpu, zone, got)
     return got
 
 
@@ -95,7 +95,7 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
                 raise not_listed(c, pfn, owner)
             list_del(c, pfn)
             put8(c.mem_map[pfn].state, PAGESTATE_TAIL, "free_pcppages_bulk:state")
-            trace(c, EVENT_MM_PAGE_PCPU_DRAIN, pfn, 0, c.mem_map[pfn].migratetype, 0)
+            trace(c, EVENT_MM_PAGE_PCPU_DRAIN, pfn, 0, c.mem_map[pfn].migratetype, owner)
             count(c, COUNTER_DRAIN, 1)
             free_block(c, zone, pfn, 0, c.mem_map[pfn].migratetype)
             left -= 1
@@ -104,5 +104,5 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
                 break
     puti32(pcp.count, pcp.count - wanted, "free_pcppages_bulk:pcp.count")
     mod_zone_page_state(c, zone, wanted)
-    trace_pages(c, owner, zone)
+    trace_pages(c, owner, zone, wanted)
     return 0

@@ -78,7 +78,7 @@ FIELDS: dict[Event, tuple[Field, ...]] = {
     Event.MM_PAGE_FREE: (_PFN, _ORDER),
     Event.MM_PAGE_ALLOC_ZONE_LOCKED: (
         _PFN, _ORDER, _MIGRATETYPE, _number("percpu_refill", FOURTH, "1: it goes to a per-CPU list")),
-    Event.MM_PAGE_PCPU_DRAIN: (_PFN, _ORDER, _MIGRATETYPE),
+    Event.MM_PAGE_PCPU_DRAIN: (_PFN, _ORDER, _MIGRATETYPE, _number("cpu", FOURTH, "whose list it was on")),
     Event.MM_PAGE_ALLOC_EXTFRAG: (
         _PFN, _number("alloc_order", SECOND), _number("fallback_order", THIRD),
         _number("alloc_migratetype", lambda args: args[3] & 255),

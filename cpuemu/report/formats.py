@@ -30,12 +30,25 @@ def _json(found: Iterable[Record], image: Image, out: BinaryIO) -> None:
     _write(json_lines(found, image), out)
 
 
+def _perfetto(found: Iterable[Record], image: Image, out: BinaryIO) -> None:
+    try:
+        from cpuemu.report.perfetto import write
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("perfetto", "google"):
+            raise
+        raise click.UsageError("--format perfetto: needs the package perfetto: pip install 'cpuemu[perfetto]'"
+                               ) from None
+    write(found, image, out)
+
+
 def _write(lines: Iterator[str], out: BinaryIO) -> None:
     while some := list(islice(lines, LINES)):
         out.write(("\n".join(some) + "\n").encode(errors="replace"))
 
 
-FORMATS: dict[str, Callable[[Iterable[Record], Image, BinaryIO], None]] = {"text": _text, "json": _json}
+FORMATS: dict[str, Callable[[Iterable[Record], Image, BinaryIO], None]] = {
+    "text": _text, "json": _json, "perfetto": _perfetto}
+BINARY = {"perfetto"}
 
 
 def dump(form: str, found: Iterable[Record], image: Image, output: Path | None) -> None:
@@ -44,6 +57,8 @@ def dump(form: str, found: Iterable[Record], image: Image, output: Path | None) 
         with _create(output) as file:
             FORMATS[form](found, image, file)
         return
+    if form in BINARY and sys.stdout.isatty():
+        raise click.UsageError(f"--format {form}: it is not for a terminal; give -o FILE")
     FORMATS[form](found, image, sys.stdout.buffer)
     sys.stdout.buffer.flush()
 

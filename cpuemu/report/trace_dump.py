@@ -25,6 +25,7 @@ Examples:
   trace-dump RUN_DIR --cpu 3 --event 'mm_page_*' --since 1.5 --until 2
   trace-dump RUN_DIR --event 'cpuhp_*' --event 'ipi_*'
   trace-dump RUN_DIR --since -0.1
+  trace-dump RUN_DIR --format perfetto -o trace.pftrace
   trace-dump RUN_DIR --pfn 0x3b96 --task 'replay/*' --format json | jq .args
   trace-dump RUN_DIR --state
   trace-dump RUN_DIR --why
@@ -50,7 +51,7 @@ cpuemu launch prints its run directory.  Times are seconds since power-on; a neg
               "repeated: all must have one).")
 @click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N of what is left.")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True,
-              help="ftrace text, or one JSON object a line (docs/trace-formats.md).")
+              help="ftrace text, one JSON object a line, a timeline for ui.perfetto.dev (docs/trace-formats.md).")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write to a file instead of standard output.")
 @click.option("--state", is_flag=True, help="The machine's state from its RAM, instead of the trace.")

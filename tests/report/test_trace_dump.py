@@ -86,7 +86,7 @@ def test_what_was_overwritten_is_said(tmp_path: Path) -> None:
     (["RUN", "--pfn", "page"], "--pfn page: not a number; give a page frame number, as 0x3b96 or 15254"),
     (["RUN", "--pfn", "0x100000"], "--pfn 0x100000: this machine has pages 0 to 0xfff"),
     (["RUN", "--grep", "("], "--grep (: not a regular expression: missing ), unterminated subpattern at position 0"),
-    (["RUN", "--format", "xml"], "Invalid value for '--format': 'xml' is not one of 'text', 'json'"),
+    (["RUN", "--format", "xml"], "Invalid value for '--format': 'xml' is not one of 'text', 'json', "),
     (["RUN", "-o", "nowhere/trace"], "-o nowhere/trace: No such file or directory"),
     (["RUN", "--tail", "0"], "Invalid value for '--tail': 0 is not in the range x>=1."),
     (["RUN", "--run", "live"], "give RUN_DIR, --run or --pid, not two of them"),
