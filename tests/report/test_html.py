@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpuemu.cli.main import main
-from cpuemu.events import Event
+from cpuemu.events import BY_ID, Event
 from cpuemu.kernel.cpu_hotplug import ROW_SITES
 from cpuemu.layout import PageState
 from cpuemu.report.html import document as document_module
@@ -250,6 +250,19 @@ def test_a_report_that_would_be_too_large_gets_less_room(tmp_path: Path, monkeyp
     monkeypatch.setattr(document_module, "ROOMS", (1.0, 0.05, 0.01))
     assert write_report(image, path) < whole
     assert "those shorter than" in path.read_text()
+
+
+ARGUMENTS = st.lists(st.one_of(st.integers(0, 80), st.integers(0, (1 << 32) - 1)), min_size=4, max_size=4)
+RECORDS = st.tuples(st.integers(0, 3), st.sampled_from(list(BY_ID)), st.integers(0, (1 << 16) - 1), ARGUMENTS)
+
+
+@given(st.lists(RECORDS, max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+def test_damaged_records_are_no_reason_to_stop(tmp_path: Path, found: list[tuple[int, int, int, list[int]]]) -> None:
+    run = made(tmp_path)
+    for number, (cpu, event, task, arguments) in enumerate(found):
+        run.trace(cpu, number * MS, Event(event), *arguments, task=task)
+    data_of(document(collect(open_image(run.save(verdict={"findings": "none", "notes": None}))), []))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

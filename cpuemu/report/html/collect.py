@@ -6,13 +6,13 @@ Context: constant memory but for what is kept; a run of millions of events takes
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from cpuemu.events import BY_ID, Event, Ring
+from cpuemu.events import Event, Ring
 from cpuemu.kernel.hung_task import Edge
 from cpuemu.layout import Machine
-from cpuemu.report.html import facts
+from cpuemu.report.html import facts, interrupts, lives
 from cpuemu.report.html.graph import Waits, waits_of
 from cpuemu.report.html.interrupts import ARROWS_LIMIT, Interrupts, Way
 from cpuemu.report.html.levels import BUCKETS_LIMIT, Levels, untraced
@@ -20,7 +20,7 @@ from cpuemu.report.html.lives import EVENTS_LIMIT, Lives, named_pages
 from cpuemu.report.html.timeline import SLICES_LIMIT, Timeline
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record, records, ring_states
-from cpuemu.report.text import names_of
+from cpuemu.report.text import line_of
 
 MARKS_LIMIT = 2_000
 """Marks of events on the timeline."""
@@ -55,17 +55,18 @@ def collect(image: Image, room: float = 1.0) -> Collected:
         Lives(named_pages(each.message for each in told), image.machine.dims.pages, int(EVENTS_LIMIT * room)),
         waits_of(image))
     power_on = image.machine.header.boot_ns
-    takes = (found.interrupts.take, found.levels.take, found.lives.take, found.timeline.take)
-    names = names_of(image)
+    takes = _takes(found)
     for record in records(image):
         at = max(0, record.time_ns - power_on)
-        for take in takes:
+        event = record.event
+        found.events[event] += 1
+        ring = record.cpu, record.ring
+        if ring not in found.firsts:
+            found.firsts[ring] = at
+            found.timeline.begins(record, at)
+        for take in takes.get(event, ()):
             take(record, at)
-        found.events[record.event] += 1
-        found.firsts.setdefault((record.cpu, record.ring), at)
         found.end = at
-        if record.event in MARKED:
-            _mark(found, record, at, BY_ID[record.event].text(*record.args, names))
     found.end = max([found.end, *(int(each.seconds * 1e9) for each in told)])
     for each in told:
         if each.seconds:
@@ -75,11 +76,21 @@ def collect(image: Image, room: float = 1.0) -> Collected:
     return found
 
 
-def _mark(found: Collected, record: Record, at: int, text: str) -> None:
-    found.marks_in_all += 1
-    if len(found.marks) < MARKS_LIMIT:
-        event = BY_ID[record.event]
-        found.marks.append((at, record.cpu, MARKED[event.event], f"{event.name}: {text}"))
+def _takes(found: Collected) -> dict[int, list[Callable[[Record, int], None]]]:
+    """Who wants which events.  Most are of pages, and most of what is done is done for those."""
+    line = line_of(found.image)
+
+    def mark(record: Record, at: int) -> None:
+        found.marks_in_all += 1
+        if len(found.marks) < MARKS_LIMIT:
+            found.marks.append((at, record.cpu, MARKED[Event(record.event)], line(record).partition(": ")[2]))
+
+    takes: dict[int, list[Callable[[Record, int], None]]] = {}
+    for wanted in (found.timeline.takes, found.levels.takes, dict.fromkeys(interrupts.EVENTS, found.interrupts.take),
+                   dict.fromkeys(lives.LIVES, found.lives.take), dict.fromkeys(MARKED, mark)):
+        for event, take in wanted.items():
+            takes.setdefault(event, []).append(take)
+    return takes
 
 
 def _end(found: Collected) -> None:
@@ -124,7 +135,8 @@ def notes_of(found: Collected) -> Iterator[str]:
     """A sentence for each way in which the report is not the whole truth."""
     image = found.image
     if facts.is_running(image):
-        yield "The machine was running while this was written: what is shown is one moment of it."
+        yield ("The machine was running while this was written: what is shown is one moment of it, and levels of "
+               "memory may be off by what happened meanwhile.")
     lost = Tally[int]()
     for state in ring_states(image):
         lost.update(state.overwritten)
@@ -134,7 +146,7 @@ def notes_of(found: Collected) -> Iterator[str]:
     seen = Tally(found.events)
     seen.update(lost)
     after = untraced(image, seen)
-    if after and found.events:
+    if after and found.events and not facts.is_running(image):
         yield (f"{after:,} page operations came after the rings were frozen: free pages and pages on lists may be off "
                "by so many.")
     slices = found.timeline.slices

@@ -40,7 +40,7 @@ def summary(image: Image, notes: Iterable[str]) -> Iterator[str]:
     for name, value, more in _tiles(image):
         yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
     yield "</dl>"
-    told = [*image.verdict.get("notes", []), *image.problems, *notes]
+    told = [*(image.verdict.get("notes") or []), *image.problems, *notes]
     if told:
         yield f'<ul class="notes">{"".join(f"<li>{escape(str(each))}</li>" for each in told)}</ul>'
 

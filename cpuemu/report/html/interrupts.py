@@ -16,6 +16,7 @@ from cpuemu.layout import Vector
 from cpuemu.report.html.slices import FIRST_WIDTH_NS, ROOM_AFTER
 from cpuemu.report.records import Record
 
+EVENTS = (Event.IPI_RAISE, Event.IPI_ENTRY)
 ARROWS_LIMIT = 20_000
 MISSES_LIMIT = 2_000
 """Interrupts not taken that get an arrow of their own: a machine that loses more has said it already."""
@@ -50,7 +51,7 @@ class Arrow:
 
 @dataclass
 class Interrupts:
-    """``take`` every record in order of time, then ``end``."""
+    """``take`` every record of EVENTS in order of time, then ``end``."""
 
     cpus: int
     limit: int = ARROWS_LIMIT
@@ -63,8 +64,6 @@ class Interrupts:
     _number: int = 0
 
     def take(self, record: Record, at: int) -> None:
-        if record.event not in (Event.IPI_RAISE, Event.IPI_ENTRY):
-            return
         other, vector, low, high = record.args
         if other >= self.cpus or vector >= Vector.NR:
             return

@@ -8,11 +8,11 @@ after the gap.  A level is kept as (time bucket, lowest, highest, last); the buc
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cpuemu.events import Event
-from cpuemu.layout import Counter
+from cpuemu.layout import MAX_ORDER, Counter
 from cpuemu.report.html.slices import FIRST_WIDTH_NS
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record
@@ -35,7 +35,7 @@ class Bucket:
 
 @dataclass
 class Levels:
-    """``take`` every record in order of time; then ``zone`` and ``cpu`` tell the levels in pages."""
+    """``takes`` by event, in order of time; then ``zone`` and ``cpu`` tell the levels in pages."""
 
     image: Image
     limit: int = BUCKETS_LIMIT
@@ -53,30 +53,49 @@ class Levels:
         self.zones = [[Bucket(0, 0, 0, 0)] for _ in range(machine.dims.zones)]
         self.cpus = [[Bucket(0, 0, 0, 0)] for _ in range(machine.dims.cpus)]
 
-    def take(self, record: Record, at: int) -> None:
-        event, pfn, order = record.event, record.args[0], record.args[1]
-        if event == Event.MM_PAGE_ALLOC:
-            if not order and pfn != NO_PFN:
-                self._add(self.cpus[record.cpu], at, -1)
-        elif event == Event.MM_PAGE_FREE:
-            if order:
-                self._add(self.zones[self._zone(pfn)], at, 1 << order)
-            else:
-                self._add(self.cpus[record.cpu], at, 1)
-        elif event == Event.MM_PAGE_ALLOC_ZONE_LOCKED:
-            self._add(self.zones[self._zone(pfn)], at, -(1 << order))
-            if record.args[3]:
-                self._add(self.cpus[record.cpu], at, 1)
-        elif event == Event.MM_PAGE_PCPU_DRAIN:
-            self._add(self.zones[self._zone(pfn)], at, 1)
-            self._add(self.cpus[self.dying.get(record.task, record.cpu)], at, -1)
-        elif event == Event.MM_COMPACTION_ISOLATE_FREEPAGES:
-            self._add(self.zones[self._zone(pfn)], at, -record.args[3])
-        elif event == Event.CPUHP_ENTER:
-            if pfn < len(self.cpus) and self.image.site(record.args[3]).endswith("CPU_DEAD"):
-                self.dying[record.task] = pfn
-        elif event == Event.CPUHP_EXIT:
-            self.dying.pop(record.task, None)
+    @property
+    def takes(self) -> dict[int, Callable[[Record, int], None]]:
+        """What to do with each event; an allocation that failed has no page."""
+        return {
+            Event.MM_PAGE_ALLOC: self._alloc, Event.MM_PAGE_FREE: self._free,
+            Event.MM_PAGE_ALLOC_ZONE_LOCKED: self._from_buddy, Event.MM_PAGE_PCPU_DRAIN: self._drain,
+            Event.MM_COMPACTION_ISOLATE_FREEPAGES: self._isolate,
+            Event.CPUHP_ENTER: self._step, Event.CPUHP_EXIT: self._step_ends,
+        }
+
+    def _alloc(self, record: Record, at: int) -> None:
+        if not record.args[1] and record.args[0] != NO_PFN:
+            self._add(self.cpus[record.cpu], at, -1)
+
+    def _free(self, record: Record, at: int) -> None:
+        pfn, order = record.args[:2]
+        if 0 < order < MAX_ORDER:
+            self._add(self.zones[self._zone(pfn)], at, 1 << order)
+        elif not order:
+            self._add(self.cpus[record.cpu], at, 1)
+
+    def _from_buddy(self, record: Record, at: int) -> None:
+        pfn, order, _, refill = record.args
+        if order >= MAX_ORDER:
+            return
+        self._add(self.zones[self._zone(pfn)], at, -(1 << order))
+        if refill:
+            self._add(self.cpus[record.cpu], at, 1)
+
+    def _drain(self, record: Record, at: int) -> None:
+        self._add(self.zones[self._zone(record.args[0])], at, 1)
+        self._add(self.cpus[self.dying.get(record.task, record.cpu)], at, -1)
+
+    def _isolate(self, record: Record, at: int) -> None:
+        self._add(self.zones[self._zone(record.args[0])], at, -record.args[3])
+
+    def _step(self, record: Record, at: int) -> None:
+        number = record.args[0]
+        if number < len(self.cpus) and self.image.site(record.args[3]).endswith("CPU_DEAD"):
+            self.dying[record.task] = number
+
+    def _step_ends(self, record: Record, at: int) -> None:
+        self.dying.pop(record.task, None)
 
     def zone(self, number: int, since: int) -> Iterator[tuple[int, int, int, int]]:
         """(time ns, lowest, highest, last) of a zone's pages on its free lists, from a moment on."""

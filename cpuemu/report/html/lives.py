@@ -37,7 +37,6 @@ class Moment(NamedTuple):
     pfn: int
     order: int
     task: int
-    more: int
 
 
 LIVES = (Event.MM_PAGE_ALLOC, Event.MM_PAGE_FREE, Event.MM_PAGE_ALLOC_ZONE_LOCKED, Event.MM_PAGE_PCPU_DRAIN)
@@ -45,7 +44,7 @@ LIVES = (Event.MM_PAGE_ALLOC, Event.MM_PAGE_FREE, Event.MM_PAGE_ALLOC_ZONE_LOCKE
 
 @dataclass
 class Lives:
-    """``take`` every record in order of time.  ``named``: pages of which nothing is left out."""
+    """``take`` every record of LIVES in order of time.  ``named``: pages of which nothing is left out."""
 
     named: frozenset[int]
     pages: int
@@ -55,14 +54,14 @@ class Lives:
     kept: list[Moment] = field(default_factory=list)
 
     def take(self, record: Record, at: int) -> None:
-        if record.event not in LIVES or record.args[0] >= self.pages:
+        pfn, order = record.args[:2]
+        if pfn >= self.pages or order >= MAX_ORDER:  # of an allocation that failed, or damaged
             return
         self.total += 1
-        pfn, order, _, more = record.args
-        self.last.append(Moment(at, record.cpu, record.event, pfn, order, record.task, more))
+        self.last.append(Moment(at, record.cpu, record.event, pfn, order, record.task))
         if len(self.last) > self.limit:
             old = self.last.popleft()
-            if any(old.pfn <= each < old.pfn + (1 << min(old.order, MAX_ORDER)) for each in self.named):
+            if any(old.pfn <= each < old.pfn + (1 << old.order) for each in self.named):
                 self.kept.append(old)
 
     def moments(self) -> list[Moment]:

@@ -59,7 +59,10 @@ class _Step:
 
 
 class Timeline:
-    """``take`` every record in order of time, then ``end``."""
+    """``begins`` with the first record of each ring; ``takes`` by event, in order of time; then ``end``.
+
+    Times are ns since power-on.
+    """
 
     def __init__(self, image: Image, limit: int = SLICES_LIMIT) -> None:
         self.image = image
@@ -82,14 +85,11 @@ class Timeline:
             Event.CPUEMU_CPU_LENT: self._lent, Event.CPUEMU_CPU_BACK: self._back,
         }
 
-    def take(self, record: Record, at: int) -> None:
-        """``at``: its time in ns since power-on."""
+    def begins(self, record: Record, at: int) -> None:
+        """The first record of a ring: whoever had the CPU then."""
         cpu = self.cpus[record.cpu]
-        if cpu.task is None and cpu.online is not False:
+        if cpu.task is None and cpu.online is None:
             cpu.task, cpu.since = record.task, at
-        take = self.takes.get(record.event)
-        if take is not None:
-            take(record, at)
 
     def end(self, at: int) -> None:
         """Whatever is under way goes on to here."""
