@@ -4,7 +4,7 @@
 const HOTPLUG = -2
 const LANES = run.cpus + 2
 const LANE_HEIGHT = run.cpus <= 16 ? 34 : run.cpus <= 64 ? 20 : 12
-const ARROWS_SHOWN = 250
+const CROWD = { arrows: 30, pixels: 60 } // more of them in so little are a smear: none is drawn then
 
 const WORDS_SIZE = LANE_HEIGHT >= 30 ? 12 : 10
 const LETTER = WORDS_SIZE * 0.56 // pixels, about
@@ -12,7 +12,7 @@ const LETTER = WORDS_SIZE * 0.56 // pixels, about
 /** Middle and height of each row of a lane, from the lane's upper edge. */
 const ROWS = [{ at: 0.69, height: 0.5 }, { at: 0.32, height: 0.18 }, { at: 0.12, height: 0.16 }]
 const top_ = (lane) => lane - HOTPLUG
-const PALE = new Set(["idle", "offline", "wait"]) // too pale, or too busy, for words in the colour of the page
+const PALE = new Set(["idle"]) // too pale for words in the colour of the page
 const HATCHED = new Set(["offline", "wait"])
 
 const lanes = timeFigure({
@@ -104,7 +104,7 @@ function addBars(row, start, end, pixel, palette, plain, striped, written) {
     if (length >= pixel) {
       flush()
       put(left, left + length, row.kind[i], sliceTip(row, i))
-      if (row.row === 0) write(left, left + length, row.kind[i], run.labels[row.label[i]])
+      if (row.row === 0 && !HATCHED.has(run.kinds[row.kind[i]].key)) write(left, left + length, row.kind[i], run.labels[row.label[i]])
     } else if (group && left - group.left < pixel) {
       group.right = Math.max(group.right, left + length)
       group.count += count
@@ -129,10 +129,11 @@ function sliceTip(row, i) {
   return `${where}${time_}: ${label} (${run.kinds[row.kind[i]].name})`
 }
 
+const plotWidth = () => Math.max(400, document.getElementById("timeline").clientWidth - LEFT)
+
 function paintBars() {
-  const width = Math.max(400, document.getElementById("timeline").clientWidth - LEFT)
   const shown = (time.end - time.start) * SECOND
-  const pixel = shown / width
+  const pixel = shown / plotWidth()
   const palette = run.kinds.map((kind) => colour(`kind-${kind.key}`))
   const [plain, striped] = [NO_BARS(), NO_BARS()]
   const written = { x: [], y: [], text: [], ink: [] }
@@ -156,7 +157,7 @@ function paintArrows() {
   const seen = []
   for (let i = 0; i < arrows.start.length; i++)
     if (arrows.start[i] <= end && arrows.start[i] + arrows.length[i] >= start) seen.push(i)
-  const few = seen.length <= ARROWS_SHOWN
+  const few = !crowded(seen.map((i) => arrows.start[i]), (end - start) / plotWidth())
   for (const i of wanted && few ? seen : []) {
     const [from, to, kind] = [arrows.source[i], arrows.target[i], arrows.vector[i]]
     const many = arrows.count[i] > 1 ? `, the first of ${arrows.count[i]}, slowest ${duration(arrows.longest[i])}` : ""
@@ -177,7 +178,12 @@ function paintArrows() {
   rays.data = lines
   heads.data = points
   document.getElementById("arrows-hint").textContent = wanted && !few
-    ? `${number.format(seen.length)} interrupts in view: arrows are drawn for ${ARROWS_SHOWN} or fewer, zoom in.` : ""
+    ? `The arrows of ${number.format(seen.length)} interrupts in view would lie too close together: zoom in.` : ""
+}
+
+/** Whether there is a place where rising times stand too close; `pixel`: ns that a pixel is wide. */
+function crowded(times, pixel) {
+  return times.some((at, i) => i >= CROWD.arrows && at - times[i - CROWD.arrows] < CROWD.pixels * pixel)
 }
 
 function addArrow(lines, points, start, end, from, to, line, text) {
