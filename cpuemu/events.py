@@ -97,13 +97,14 @@ class Event(enum.IntEnum):
     MM_COMPACTION_DEFER_COMPACTION = 49
 
 
-VECTOR_NUMBERS = (253, 252, 251, 250)
+VECTOR_NUMBERS = (253, 252, 251, 250, 2)
 """x86 vectors of v3.2 (arch/x86/include/asm/irq_vectors.h): reschedule, call_function, _single; ours for platform."""
 REASONS = (
     "Rescheduling interrupts",
     "Function call interrupts",
     "Single function call interrupts",
     "Platform interrupts",
+    "Non-maskable interrupts",
 )
 COMPACT_STATUS = ("skipped", "continue", "partial", "complete")
 """enum of v3.2's include/linux/compaction.h; its names are those of kernel/compaction.py."""

@@ -127,7 +127,8 @@ class Vector(enum.IntEnum):
     CALL_FUNCTION = 1
     CALL_FUNCTION_SINGLE = 2
     PLATFORM = 3  # from the coordinator, as firmware raises an SCI
-    NR = 4
+    NMI = 4
+    NR = 5
 
 
 class CpuState(enum.IntEnum):
@@ -520,6 +521,7 @@ class Task(View, align=64):
     word = array("u64", WAIT_TERMS, "the waiting task", "address of each term's word")
     value = array("u64", WAIT_TERMS, "the waiting task", "value of each term")
     wait_ns = u64("the waiting task", "since when it waits")
+    wait_hardirq = u32("the waiting task", "depth of interrupt handlers in which it waits")
     deadline_ns = u64("the waiting task", "when its wait ends without its terms, 0: never")
     stack = text(512, "the task", "its kernel functions at the last sleep, interrupt entry or switch, newest first")
     nr_mutexes = u32("the task", "entries in use in `mutexes`")
@@ -635,6 +637,19 @@ class StopWork(View, align=64):
     done = u32("the queuer", "index in `stop_done`, NOBODY: nobody waits")
     next = u32("stopper lock", "next work")
     queued = u32("stopper lock, the stopper", "1 while on a list or running")
+
+
+class Kgdb(View, align=64):
+    """The debugger (kernel/kgdb.c)."""
+
+    active = u32("by compare-and-swap", "kgdb_active: the CPU that is its master, plus 1; 0: nobody")
+
+
+class KgdbCpu(View, align=64):
+    """A CPU as the debugger sees it."""
+
+    cpu_in_kgdb = u32("the CPU, atomically", "it stands in the debugger, as master or waiting for it")
+    passive_cpu_wait = u32("the debugger's master", "it is to wait for as long as this is set")
 
 
 class StopDone(View, align=64):
@@ -882,6 +897,8 @@ REGIONS: tuple[Region, ...] = (
     Region("stop_works", StopWork, "cpus+tasks", "cpu_stop_work: per CPU, then per task"),
     Region("stop_done", StopDone, "tasks", "cpu_stop_done"),
     Region("stop_machine", StopMachine, "1", "stop_machine_data"),
+    Region("kgdb", Kgdb, "1", "the debugger"),
+    Region("kgdb_cpus", KgdbCpu, "cpus", "CPUs in the debugger"),
     Region("hotplug", Hotplug, "1", "cpu_hotplug"),
     Region("kthread", Kthread, "1", "kthread_create_list"),
     Region("kswapd", Kswapd, "1", "the node's kswapd"),
@@ -1101,6 +1118,8 @@ class Machine:
     stop_works: Array[StopWork]
     stop_done: Array[StopDone]
     stop_machine: StopMachine
+    kgdb: Kgdb
+    kgdb_cpus: Array[KgdbCpu]
     hotplug: Hotplug
     kthread: Kthread
     kswapd: Kswapd

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import WARN_ON_ONCE
+from cpuemu.kernel.kgdb import do_nmi
 from cpuemu.kernel.sched import run_timers, scheduler_ipi, wake_ready
 from cpuemu.kernel.smp import generic_smp_call_function_interrupt, generic_smp_call_function_single_interrupt
 from cpuemu.kernel.vmstat import run_vmstat_timer
@@ -27,6 +28,8 @@ def interrupt(cpu: Cpu, vector: Vector, source: int) -> None:
         generic_smp_call_function_interrupt(cpu)
     elif vector == Vector.CALL_FUNCTION_SINGLE:
         generic_smp_call_function_single_interrupt(cpu)
+    elif vector == Vector.NMI:
+        do_nmi(cpu)
     else:
         wake_ready(cpu)  # the coordinator has changed a word that the control task waits for
 

@@ -3,7 +3,7 @@
 Invariant:     an interrupt is taken only with its frame in hand and its pending word naming that frame's ticket.
 Writers:       a pending word goes 0 -> (ticket, source) by the sender's compare-and-swap and back to 0 by its CPU.
 Steps:         one before the pending word is set; none between the word and the frame.
-Not modelled:  priorities among vectors (the lowest ticket in hand goes first), NMI.
+Not modelled:  priorities among vectors (the lowest ticket in hand goes first); an NMI is masked as any other.
 
 Arrival is a fact, delivery is a decision: ``collect`` takes in what ZeroMQ has, ``take`` hands out one ticket.
 One ROUTER socket a CPU, bound on a path of its generation.  A pair of sockets is connected when its first

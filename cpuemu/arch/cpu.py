@@ -235,14 +235,32 @@ class Cpu:
         self.point(why, word, Kind.READ)
         if self.ram.holds(word, op, value):
             return  # nobody needs to see a wait that is none
-        task = self.me.current
+        task = self.current
+        interrupted = self._saved_wait(task) if task.nterms else None  # a handler that waits, over code that does
         terms = (Term(word, op, value), *others)
-        self.set_wait(self.machine.tasks[task], terms, why, busy=True, deadline_ns=deadline_ns)
+        self.set_wait(task, terms, why, busy=True, deadline_ns=deadline_ns)
         self.trace_wait(Event.CPUEMU_WAIT_BEGIN, why, word, busy=True)
-        self.gate.wait(self, task)
+        self.gate.wait(self, task.index)
         self.trace_wait(Event.CPUEMU_WAIT_END, why, word, busy=True)
         # Not in a ``finally``: when the machine ends in this wait, its record is what the post-mortem reads.
-        self.clear_wait(self.machine.tasks[task])
+        self.clear_wait(task)
+        if interrupted is not None:
+            interrupted()
+
+    def _saved_wait(self, task: Task) -> Callable[[], None]:
+        """How a task's wait record becomes again what it is now.
+
+        Nobody is asleep with it: it goes to sleep with interrupts off, and looks once more when it is back.
+        """
+        words, ops, values = list(task.word), list(task.op), list(task.value)
+        terms = tuple(Term(words[number], Op(ops[number]), values[number]) for number in range(task.nterms))
+        why, busy, deadline_ns, since = task.why, bool(task.busy), task.deadline_ns, task.wait_ns
+        depth, stack = task.wait_hardirq, task.stack
+
+        def restore() -> None:
+            self.set_wait(task, terms, why, busy, deadline_ns)
+            task.wait_ns, task.wait_hardirq, task.stack = since, depth, stack
+        return restore
 
     def set_wait(self, task: Task, terms: tuple[Term, ...], why: int, busy: bool, deadline_ns: int = 0) -> None:
         """Write a task's wait record: data in RAM, the edge of the wait-for graph."""
@@ -252,6 +270,7 @@ class Cpu:
         for number, term in enumerate(terms):
             words[number], ops[number], values[number] = term.word, term.op, term.value
         task.why, task.busy, task.deadline_ns, task.wait_ns = why, busy, deadline_ns, self.now()
+        task.wait_hardirq = self.me.hardirq
         task.stack = self.backtrace()
         self.ram.xchg(task.addr(Task.nterms), len(terms))  # last, with a full barrier: now it can be woken
 

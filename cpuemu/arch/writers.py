@@ -118,6 +118,10 @@ def the_cpu(who: Writer, write: Write) -> bool:
     return element == who.number
 
 
+def kgdb_master(who: Writer, write: Write) -> bool:
+    return who.machine.kgdb.active == who.number + 1
+
+
 def the_task(who: Writer, write: Write) -> bool:
     """The task runs on this CPU, or its stack is here and it is about to let go."""
     task = write.element // who.machine.dims.cpus if write.region == "page_operations" else write.element
@@ -242,6 +246,8 @@ RULES: Mapping[str, Rule] = {
     "the zygote; the process": the_process,
     "the CPU; of offline and online: coordinator": the_cpu,
     "coordinator; STARTING to RUNNING the CPU": the_cpu,
+    "the CPU, atomically": both(the_cpu, declared),
+    "the debugger's master": both(kgdb_master, declared),
     "rq lock": either(run_queue, creator),
     "rq lock, or the CPU": either(run_queue, the_cpu),
     "by compare-and-swap; cleared by the CPU": either(declared, both(the_cpu, atomically)),

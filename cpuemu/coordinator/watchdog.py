@@ -37,7 +37,7 @@ from cpuemu.sites import site_name
 SECOND = 1_000_000_000
 YOUNG_NS = SECOND
 """A wait this young is far from every limit: no walk through the graph for it."""
-REASONS = ("reschedule", "call function", "call function single", "platform")
+REASONS = ("reschedule", "call function", "call function single", "platform", "NMI")
 CALLS = (Vector.CALL_FUNCTION, Vector.CALL_FUNCTION_SINGLE)
 NOT_TIMED = ("replay", "irqs", "frame", "scheduler")
 """Kinds of waits that may last (a recording's own order), or that stand behind another one that is timed."""

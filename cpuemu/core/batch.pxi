@@ -5,7 +5,7 @@ cdef inline int before_operation(core_t *c) noexcept nogil:
     # An exit reason, or -1: go on.
     if c.header.state >= MACHINESTATE_STOPPING:
         return EXIT_STOPPING
-    if not c.controlled and c.me.pending[0] | c.me.pending[1] | c.me.pending[2] | c.me.pending[3]:
+    if not c.controlled and any_pending(c):
         if interrupt_to_look_for(c):
             return EXIT_INTERRUPT
     if c.me.need_resched:

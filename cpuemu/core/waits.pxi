@@ -32,11 +32,19 @@ cdef inline bint timer_due(core_t *c) noexcept nogil:
     return (c.me.timer_ns != 0 and c.me.timer_ns <= moment) or (c.me.vmstat_ns != 0 and c.me.vmstat_ns <= moment)
 
 
+cdef inline bint any_pending(core_t *c) noexcept nogil:
+    cdef int vector
+    cdef uint64_t words = 0
+    for vector in range(<int>VECTOR_NR):
+        words |= c.me.pending[vector]
+    return words != 0
+
+
 cdef inline int point_events(core_t *c) noexcept nogil:
     # What is to be done at a point: 1 interrupts, 2 preemption, 4 the machine ends, 8 a timer, 16 rings to be written out.
     cdef int events = 0
     if not c.me.irqs_off and not c.me.hardirq:
-        if ((c.me.pending[0] | c.me.pending[1] | c.me.pending[2] | c.me.pending[3]) and interrupt_to_look_for(c)):
+        if any_pending(c) and interrupt_to_look_for(c):
             events = 1
         if timer_due(c):
             events |= 8

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from cpuemu.kernel.call_functions import NOP
 from cpuemu.kernel.cpumask import cpu_online, mask_of
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
+from cpuemu.kernel.kgdb import kgdb_breakpoint
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_single
-from cpuemu.kernel.uapi import Call, CallAll, CallAny, Operation, Reschedule
+from cpuemu.kernel.uapi import Breakpoint, Call, CallAll, CallAny, Nmi, Operation, Reschedule
 from cpuemu.layout import Vector
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def system_call(cpu: Cpu, operation: Operation) -> None:
             smp_call_function_any(cpu, mask_of(target % cpus for target in targets), NOP, 0, wait=False)
         case Reschedule(target):
             sys_reschedule(cpu, target % cpus)
+        case Breakpoint():
+            kgdb_breakpoint(cpu)
+        case Nmi(target):
+            _interrupt(cpu, target % cpus, Vector.NMI)
 
 
 def sys_call(cpu: Cpu, target: int) -> bool:
@@ -41,9 +46,13 @@ def sys_call(cpu: Cpu, target: int) -> bool:
 
 
 def sys_reschedule(cpu: Cpu, target: int) -> bool:
+    return _interrupt(cpu, target, Vector.RESCHEDULE)
+
+
+def _interrupt(cpu: Cpu, target: int, vector: Vector) -> bool:
     preempt_disable(cpu)
     sent = cpu_online(cpu, target) and target != cpu.number
     if sent:
-        cpu.apic.send(target, Vector.RESCHEDULE, cpu.off)
+        cpu.apic.send(target, vector, cpu.off)
     preempt_enable(cpu)
     return sent

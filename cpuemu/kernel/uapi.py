@@ -55,6 +55,18 @@ class Reschedule:
 
 
 @dataclass(frozen=True)
+class Breakpoint:
+    """Enter the debugger (kgdb_breakpoint), which goes on at once."""
+
+
+@dataclass(frozen=True)
+class Nmi:
+    """A non-maskable interrupt on another CPU, as its NMI watchdog makes one."""
+
+    cpu: int
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Sleep at the border of user mode."""
 
@@ -66,7 +78,7 @@ class Exit:
     """The program ends; what it holds is freed."""
 
 
-Operation = Alloc | Free | Call | CallAll | CallAny | Reschedule | Sleep | Exit
+Operation = Alloc | Free | Call | CallAll | CallAny | Reschedule | Breakpoint | Nmi | Sleep | Exit
 
 
 class UserProgram(Protocol):

@@ -27,7 +27,8 @@ GUESSED = ("slots", "streams")
 """Words whose holder is the most likely one: good for a sentence, not for a verdict."""
 
 _KINDS = {"csds": "csd", "cfds": "csd", "stop_machine": "stop_machine", "stop_done": "stop_machine", "locks": "lock",
-          "hotplug": "hotplug", "kthread": "kthread", "cpumasks": "hotplug", "slots": "replay", "streams": "replay"}
+          "hotplug": "hotplug", "kthread": "kthread", "cpumasks": "hotplug", "slots": "replay", "streams": "replay",
+          "kgdb": "debugger", "kgdb_cpus": "debugger"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class WaitGraph(Look):
 
     def edges(self) -> list[Edge]:
         """Every wait of the machine, and what those who are waited for wait for in turn."""
-        todo: list[Node] = [("task", task.index) for task in self.machine.tasks if self._waits(task)]
+        todo: list[Node] = [self._waiter(task) for task in self.machine.tasks if self._waits(task)]
         for cpu in self.machine.cpus:
             if cpu.lock_wait:
                 todo.append(("irq", cpu.index) if cpu.hardirq else ("task", cpu.current))
@@ -71,11 +72,22 @@ class WaitGraph(Look):
             return False
         return bool(task.nterms) or task.sched_class == SchedClass.STOP
 
+    def _in_handler(self, task: Task) -> bool:
+        """Whether the wait record is that of an interrupt handler on top of the task."""
+        return bool(task.nterms) and bool(task.wait_hardirq) and self.cpu(task.cpu) is not None
+
+    def _waiter(self, task: Task) -> Node:
+        return ("irq", task.cpu) if self._in_handler(task) else ("task", task.index)
+
     def out(self, node: Node) -> Iterator[Edge]:
         """The edges that leave a node."""
         kind, number = node
         if kind == "irq":
             yield from self._spins(node, number)
+            cpu = self.cpu(number)
+            interrupted = self.task(cpu.current) if cpu is not None else None
+            if interrupted is not None and self._in_handler(interrupted) and self.blocked(interrupted):
+                yield from self._terms(node, interrupted)
         elif kind == "cpu":
             yield from self._takes_no_interrupt(number)
         else:
@@ -87,7 +99,10 @@ class WaitGraph(Look):
         cpu = self.cpu(task.cpu)
         if cpu is not None and cpu.current == task.index and cpu.lock_wait:
             yield from self._spins(node, cpu.index)
-        if self.blocked(task):
+        if self._in_handler(task):
+            yield Edge(node, ("irq", task.cpu), "irqs", f"cpus[{task.cpu}].hardirq", self.site(task.why), task.wait_ns,
+                       f"task {task.comm} on cpu {task.cpu} is interrupted by a handler that waits")
+        elif self.blocked(task):
             yield from self._terms(node, task)
         elif cpu is not None and cpu.current != task.index and task.state == TaskState.RUNNING and task.on_rq:
             yield self._scheduler(node, task, cpu)

@@ -42,7 +42,8 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
     if region == "csds" and word == "flags":
         csd = machine.csds[element]
         if look.cpu(csd.target) is not None:
-            yield ("cpu", csd.target), interrupt_story(look, csd.target, Vector.CALL_FUNCTION_SINGLE, csd.func)
+            func = function_name(csd.func)
+            yield ("cpu", csd.target), interrupt_story(look, csd.target, Vector.CALL_FUNCTION_SINGLE, func)
     elif region == "cfds" and word == "flags":
         yield from _block(look, element)
     elif region == "stop_machine":
@@ -51,6 +52,8 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
         yield from _works(look, element)
     elif region == "locks":
         yield _mutex(look, machine.locks[element], element)
+    elif region in ("kgdb", "kgdb_cpus"):
+        yield _debugger(look, element, word)
     elif region == "hotplug" and word == "refcount":
         yield from _readers(look)
     elif region == "kthread":
@@ -67,20 +70,20 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
         yield None, "nobody is known to hold it"
 
 
-def interrupt_story(look: Look, number: int, vector: Vector, func: int) -> str:
-    """Why a CPU has not run a call that is queued for it."""
+def interrupt_story(look: Look, number: int, vector: Vector, func: str) -> str:
+    """Why a CPU has not run what an interrupt asks it for."""
     cpu = look.machine.cpus[number]
     pending, reason = cpu.pending[vector], REASONS[vector]
     if cpu.state == CpuState.DEAD:
-        return f"cpu {number} has not run {function_name(func)}: its process died"
+        return f"cpu {number} has not run {func}: its process died"
     if cpu.inservice[vector]:
-        story = f"is in the handler of {reason} for {function_name(func)}"
+        story = f"is in the handler of {reason} for {func}"
     elif pending:
         hand = f"{cpu.in_hand} frames in hand" if cpu.in_hand else "frame not in hand"
         story = (f"has not taken {reason} (ticket {pending >> 16} raised {look.ago(cpu.raised_ns[vector])} ago by "
                  f"{look.source((pending & 0xFFFF) - 1)}; {hand})")
     else:
-        story = f"has not run {function_name(func)}, and no {reason} are pending there"
+        story = f"has not run {func}, and no {reason} are pending there"
     online = look.machine.cpumasks[Mask.ONLINE].bits[number // 64] >> number % 64 & 1
     return f"cpu {number} {story}" + ("" if online else ", it is not online") + (
         ", interrupts off" if cpu.irqs_off and not cpu.hardirq else "") + look.host(cpu)
@@ -90,7 +93,7 @@ def _block(look: Look, element: int) -> Iterator[tuple[Node | None, str]]:
     data = look.machine.cfds[element]
     left = look.bits(data.cpumask)
     for number in left:
-        yield ("cpu", number), interrupt_story(look, number, Vector.CALL_FUNCTION, data.func)
+        yield ("cpu", number), interrupt_story(look, number, Vector.CALL_FUNCTION, function_name(data.func))
     if not left:
         yield None, f"its mask is empty and its refs are {data.refs}"
 
@@ -127,6 +130,18 @@ def _mutex(look: Look, lock: Lock, element: int) -> tuple[Node | None, str]:
         return None, "nobody holds it"
     return ("task", owner), (f"{look.comm(owner)} holds it since {look.ago(lock.since_ns)}, "
                              f"taken in {look.site(lock.site)}")
+
+
+def _debugger(look: Look, number: int, word: str) -> tuple[Node | None, str]:
+    """The master lets go, and gives it up; the others come in, and leave."""
+    master = look.cpu(look.machine.kgdb.active - 1)
+    if word != "cpu_in_kgdb" or (master is not None and master.index == number):
+        if master is None:
+            return None, "no CPU is the debugger's master"
+        return ("task", master.current), f"cpu {master.index} is the debugger's master{look.host(master)}"
+    if look.machine.cpus[number].hardirq:
+        return ("irq", number), f"cpu {number} is in an interrupt handler{look.host(look.machine.cpus[number])}"
+    return ("cpu", number), interrupt_story(look, number, Vector.NMI, "kgdb_nmicallback")
 
 
 def _readers(look: Look) -> Iterator[tuple[Node | None, str]]:

@@ -16,11 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from cpuemu.kernel.uapi import (
     Alloc,
+    Breakpoint,
     Call,
     CallAll,
     CallAny,
     Exit,
     Free,
+    Nmi,
     Operation,
     ProgramError,
     Reschedule,
@@ -80,7 +82,7 @@ class Guarded:
                 return operation
             case Sleep(int(microseconds)) if microseconds >= 0:
                 return operation
-            case Free(int()) | Call(int()) | CallAll() | Reschedule(int()) | Exit():
+            case Free(int()) | Call(int()) | CallAll() | Reschedule(int()) | Exit() | Breakpoint() | Nmi(int()):
                 return operation
             case CallAny(tuple(cpus)) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation

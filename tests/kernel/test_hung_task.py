@@ -18,6 +18,7 @@ from cpuemu.layout import (
     CpuState,
     Csd,
     Hotplug,
+    KgdbCpu,
     Kthread,
     Lock,
     Op,
@@ -73,6 +74,20 @@ def barrier(made: Handmade, state: StopState, acked: tuple[int, ...], late: tupl
     done = made.machine.stop_done[CONTROL]
     done.nr_todo, done.completion = len(acked) + len(late), 0
     made.wait(CONTROL, done.addr(StopDone.completion), Op.EQ, 1, busy=False)
+
+
+def test_a_handler_that_waits_is_the_waiter(made: Handmade) -> None:
+    """The debugger's master waits until cpu 1 has left; cpu 1's handler waits for the master."""
+    made.machine.kgdb.active = 1
+    made.run(0, STORM).preempt_count = 1
+    made.wait(STORM, made.machine.kgdb_cpus[1].addr(KgdbCpu.cpu_in_kgdb), Op.EQ, 0, CSD_LOCK_WAIT)
+    made.machine.kgdb_cpus[1].cpu_in_kgdb = made.machine.kgdb_cpus[1].passive_cpu_wait = 1
+    made.run(1, STORM + 1)
+    made.cpus[1].hardirq = made.tasks[STORM + 1].wait_hardirq = 1
+    made.wait(STORM + 1, made.machine.kgdb_cpus[1].addr(KgdbCpu.passive_cpu_wait), Op.EQ, 0, CSD_LOCK_WAIT)
+    cycle = find_cycle(edges(made.machine, NOW))
+    assert {edge.waiter for edge in cycle} == {("task", STORM), ("irq", 1)}
+    assert any("cpu 1 is in an interrupt handler" in sentence for sentence in explain(made.machine, NOW))
 
 
 def test_silence_on_an_idle_machine(made: Handmade) -> None:
