@@ -100,7 +100,7 @@ def block(page: str, name: str, content: str) -> str:
     """The page with what stands between a scene's comments replaced."""
     pattern = rf"(<!-- {re.escape(name)}: begin -->\n).*?(<!-- {re.escape(name)}: end -->)"
     if not re.search(pattern, page, re.DOTALL):
-        raise SystemExit(f"{PAGE}: no place for {name!r}")
+        raise SystemExit(f"no place for {name!r} on the page")
     return re.sub(pattern, lambda found: f"{found[1]}{content}{found[2]}", page, flags=re.DOTALL)
 
 

@@ -14,6 +14,7 @@ from cpuemu import patches
 from cpuemu.scenarios.base import Bug
 from cpuemu.scenarios.load import bugs, mending, module_of, story_of
 from tests.explore.test_machine import cpuemu
+from tools.document_zoo import PAGE, median_of, page
 
 pytestmark = pytest.mark.timeout(110)
 
@@ -85,3 +86,12 @@ def test_it_is_found_by_the_oracles_and_by_nothing_else(bug: Bug, tmp_path: Path
     run = cpuemu(tmp_path, "explore", f"zoo:{bug.number}/broken", "--no-oracles", "--schedules", "140", "--json")
     said = json.loads(run.stdout)
     assert {signature.partition(":")[0] for signature in said["signatures"]} <= {"limit"}, said["signatures"]
+
+
+def test_the_page_is_what_the_files_say() -> None:
+    text = PAGE.read_text()
+    assert page(text) == text, "python -m tools.document_zoo"
+
+
+def test_a_median_of_schedules() -> None:
+    assert [median_of(share) for share in (1, 0.5, 0.3, 0.01)] == [1, 1, 2, 69]
