@@ -44,8 +44,8 @@ class Result:
     """What a world says of its schedule.
 
     ``trace``, ``orders``, ``handovers``: hashes of what ran, from fine to coarse (cpuemu.explore.species).
-    ``search``: what an exhaustive search has to know of it.  ``ran``: of one that failed every step, as the actor and
-    its point.  ``signature``: of one that failed (cpuemu.explore.signature).
+    ``search``: what an exhaustive search has to know of it.  ``ran``: of one that failed, or was watched,
+    every step, as the actor and its point.  ``signature``: of one that failed (cpuemu.explore.signature).
     """
 
     verdict: str
@@ -182,7 +182,7 @@ def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: 
     observe = (lambda machine, enabled: said.append(watch(machine, enabled))) if watch else None
     try:
         schedule = run_schedule(scenario, strategy, seed, directory, observe)
-        answer = {**vars(result_of(schedule)), "watched": said}
+        answer = {**vars(result_of(schedule, watch is not None)), "watched": said}
         if isinstance(strategy, Search):
             strategy.end(schedule.events, schedule.pending)
             answer["search"] = strategy.told()
@@ -192,10 +192,11 @@ def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: 
     channel.close()
 
 
-def result_of(schedule: Schedule) -> Result:
+def result_of(schedule: Schedule, steps: bool = False) -> Result:
+    """``steps``: name every step, whatever came of it."""
     events = schedule.events
     return Result(schedule.verdict, schedule.message, schedule.choices, len(events), species.trace(events),
                   species.orders(events), species.handovers(events), species.pairs(events), species.accesses(events),
                   sum(event.host is not None for event in events), schedule.preemptions,
                   signature(schedule.verdict, schedule.message, schedule.stack) if schedule.bad else "",
-                  [(event.actor, species.point_name(event.site)) for event in events] if schedule.bad else [])
+                  [(event.actor, species.point_name(event.site)) for event in events] if schedule.bad or steps else [])
