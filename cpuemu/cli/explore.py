@@ -54,6 +54,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
               "a few random walks that measure come on top.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="How many at a "
               "time; what comes out is the same.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after so long; the same "
+              "command goes on.")
 @click.option("--until-failure", is_flag=True, help="Stop at the first one that fails.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed of every draw.")
 @click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Where the journal and the first failure "
@@ -62,8 +64,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
               "and compare who could move before every step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool, strategies: tuple[str, ...],
-            schedules: int, jobs: int, until_failure: bool, seed: int, save: Path | None, self_check: int | None,
-            as_json: bool, **machine: Any) -> None:
+            schedules: int, jobs: int, seconds: float | None, until_failure: bool, seed: int, save: Path | None,
+            self_check: int | None, as_json: bool, **machine: Any) -> None:
     """Run a scenario under schedules that strategies choose, and keep what fails.
 
     The same processes, sockets and kernel code as in a launch; but one CPU moves at a time, from one point of the
@@ -114,7 +116,7 @@ def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool,
                      "not run again")
     try:
         report = Exploration(scenario, names, schedules, seed, jobs, until_failure, failed, progress.show,
-                             journal).run()
+                             journal, seconds).run()
     finally:
         progress.end()
         journal.close()

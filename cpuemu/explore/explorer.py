@@ -8,8 +8,10 @@ same command again counts what is in it, and goes on.
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 from cpuemu.coordinator.interrupts import interrupts
@@ -32,7 +34,7 @@ Run = tuple[str, int]
 
 
 class _Enough(Exception):
-    """There is nothing more to be run: a failure was what it was for."""
+    """There is nothing more to be run: a failure was what it was for, or the time is up."""
 
 
 @dataclass
@@ -51,10 +53,13 @@ class Exploration:
     failed: Callable[[str, int, Result, int], None] = lambda *_: None
     tell: Callable[[Report], None] = lambda _: None
     journal: Journal | None = None
+    seconds: float | None = None
+    """No schedule is counted after so long."""
 
     def run(self) -> Report:
         """Run so many schedules, ``jobs`` at a time; what comes out does not depend on how many.  Raises UserError."""
         self.report, self.learnt = Report({name: Tally() for name in self.strategies}), Learnt()
+        self.end = time.monotonic() + self.seconds if self.seconds else inf
         self.state: bytes | None = None
         self.waiting = iter(self.journal.entries[:] if self.journal else ())
         with interrupts() as self.interrupted:
@@ -193,5 +198,5 @@ class Exploration:
             self.learnt.walked(entry.accesses)
         self.learnt.count(entry.steps, entry.verdict == "limit")
         self.tell(self.report)
-        if entry.bad and self.until_failure:
+        if (entry.bad and self.until_failure) or time.monotonic() >= self.end:
             raise _Enough

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.timeout(110)
 CALLERS = f"{ROOT}/tests/explore/callers.py:Callers"
 
 
-def cpuemu(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def cpuemu(place: Path, *arguments: str, wait: float = 100, **environment: str) -> subprocess.CompletedProcess[str]:
     (place / "tmp").mkdir(exist_ok=True)
     run = subprocess.run([sys.executable, "-m", "cpuemu", *arguments], cwd=place, capture_output=True, text=True,
-                         timeout=100, check=False,
+                         timeout=wait, check=False,
                          env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp"), **environment})
     assert not list((place / "tmp").iterdir()), "a world's directory is left behind"
     return run
