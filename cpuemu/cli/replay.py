@@ -25,6 +25,7 @@ Examples:
   cpuemu replay DIR/MyWorkload-1.json --times 100
   cpuemu replay DIR/MyWorkload-1.json --shrink         (then: cpuemu replay DIR/MyWorkload-1-small.json)
   cpuemu replay DIR/MyWorkload-1.json --profile v3.4 --continue-with onward   (what would another release do?)
+  cpuemu replay DIR/MyWorkload-1-small.json --story    (what happened)
   cpuemu replay DIR/MyWorkload-1-small.json --one-line
   cpuemu replay --pinned 'MyWorkload cpus=3 …: 0*20 irq1.call 1*19 2*4 -> empty-ipi-mask' my_file.py:MyWorkload
 
@@ -53,6 +54,10 @@ INTERRUPTED = 130
 @click.option("--pinned", metavar="LINE", help="Run a schedule that is one line of text; FILE is then its SCENARIO, "
               "as explore takes it.")
 @click.option("--one-line", is_flag=True, help="Run nothing: print the schedule of FILE as one line, to be pinned.")
+@click.option("--story", is_flag=True, help="Tell what happened, a column for each CPU: who did what to which word of "
+              "the kernel, and where interrupts were taken.")
+@click.option("--all-steps", is_flag=True, help="In the story also what no other CPU could notice, and what "
+              "the scheduler does.")
 @click.option("--shrink", is_flag=True, help="Make it smaller: fewer CPUs, tasks, hotplug requests, interrupts, "
               "preemptions, switches, steps, as long as the same failure comes of it.  It goes into FILE-small beside.")
 @click.option("--schedules", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="For --shrink: "
@@ -61,7 +66,8 @@ INTERRUPTED = 130
               "what comes out then depends on the host.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def replay(file: str, times: int, jobs: int, go_on: str | None, patch: Path | None, as_json: bool, shrink: bool,
-           schedules: int, seconds: float | None, pinned: str | None, one_line: bool, **machine: Any) -> None:
+           schedules: int, seconds: float | None, pinned: str | None, one_line: bool, story: bool, all_steps: bool,
+           **machine: Any) -> None:
     """Run the schedule of a file again, and compare it step for step.
 
     Every step is compared: who moves, and from which point.  A file that does not fit is refused with the first place
@@ -71,7 +77,7 @@ def replay(file: str, times: int, jobs: int, go_on: str | None, patch: Path | No
     if pinned:
         if shrink or one_line:
             raise UserError("--pinned: a line is small already; give --shrink and --one-line the file of a failure")
-        click.get_current_context().exit(_pinned(pinned, file, other, patch, go_on, as_json))
+        click.get_current_context().exit(_pinned(pinned, file, other, patch, go_on, as_json, story))
     failure = _failure(Path(file), other, patch)
     if one_line:
         from cpuemu.explore.pinned import pin
@@ -87,7 +93,12 @@ def replay(file: str, times: int, jobs: int, go_on: str | None, patch: Path | No
                             "--continue-with, --profile, --preempt and --patch")
         from cpuemu.cli.shrunk import shrink as smaller
 
-        click.get_current_context().exit(smaller(Path(file), failure, schedules, seconds, jobs, as_json))
+        click.get_current_context().exit(smaller(Path(file), failure, schedules, seconds, jobs, as_json, all_steps))
+    if story and not misfit:
+        from cpuemu.cli.told import tell
+
+        tell(failure, as_json, all_steps)
+        return
     failure = replace(failure, scenario=replace(failure.scenario, **other))
     strategy = _strategy(go_on, failure.steps) if go_on else None
     results, interrupted = _run(Path(file), failure, strategy, times, jobs)
@@ -116,7 +127,8 @@ def _failure(file: Path, other: dict[str, Any], patch: Path | None) -> Failure:
     return read(file)
 
 
-def _pinned(line: str, spec: str, other: dict[str, Any], patch: Path | None, go_on: str | None, as_json: bool) -> int:
+def _pinned(line: str, spec: str, other: dict[str, Any], patch: Path | None, go_on: str | None, as_json: bool,
+            story: bool) -> int:
     """Run a line on a scenario; the exit code.  Raises UserError."""
     from cpuemu import patches
     from cpuemu.explore.pinned import parse
@@ -132,6 +144,12 @@ def _pinned(line: str, spec: str, other: dict[str, Any], patch: Path | None, go_
     pinned = replace(pinned, parts={**pinned.parts, **other})
     result = pinned.run(base, _strategy(go_on, sum(count for _, count in pinned.runs)) if go_on else None)
     met = pinned.met(result)
+    if story and met and not go_on:
+        from cpuemu.cli.told import tell
+        from cpuemu.explore.failure import failure_of
+
+        tell(failure_of(pinned.scenario(base), "pinned", 0, result), as_json, False)
+        return 0
     if as_json:
         sys.stdout.write(json.dumps({
             "scenario": base.name, "expects": pinned.expects, "met": met, "verdict": result.verdict,

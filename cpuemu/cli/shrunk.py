@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cpuemu.cli.explored import CLEAR, EVERY_S
+from cpuemu.cli.told import tell as tell_story
 from cpuemu.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def beside(file: Path) -> Path:
     return file if file.stem.endswith("-small") else file.with_name(f"{file.stem}-small{file.suffix}")
 
 
-def shrink(file: Path, failure: Failure, schedules: int, seconds: float | None, jobs: int, as_json: bool) -> int:
+def shrink(file: Path, failure: Failure, schedules: int, seconds: float | None, jobs: int, as_json: bool,
+           everything: bool) -> int:
     """Make it smaller; every step on the way is kept at once.  The exit code.  Raises UserError."""
     from cpuemu.coordinator.interrupts import interrupts
     from cpuemu.explore.failure import save
@@ -56,6 +58,9 @@ def shrink(file: Path, failure: Failure, schedules: int, seconds: float | None, 
         click.echo(f"{_change(progress.first, shrinking.size)} ({shrinking.tried} schedules, "
                    f"{time.monotonic() - began:.1f} s{f'; {why}' if why else ''})")
         click.echo(f"{smallest.verdict}: {smallest.message}\n  cpuemu replay {small}")
+        if not interrupted:
+            click.echo()
+            tell_story(smallest, False, everything)
     return INTERRUPTED if interrupted else 0
 
 

@@ -10,6 +10,7 @@ import re
 from cpuemu.layout import Vector
 
 PLUG = "plug"
+COORDINATOR = "the coordinator"
 VECTORS = {Vector.RESCHEDULE: "resched", Vector.CALL_FUNCTION: "call", Vector.CALL_FUNCTION_SINGLE: "single",
            Vector.PLATFORM: "platform"}
 _NUMBERS = {name: vector for vector, name in VECTORS.items()}

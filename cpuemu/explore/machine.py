@@ -65,7 +65,7 @@ HUNG_NS = 30_000_000_000
 
 
 Observe = Callable[[Machine, Sequence[Event]], None]
-"""Is shown the machine and who can move, before each step."""
+"""Is shown the machine and who can move, before each step; and at the end, when it is nobody any more."""
 
 
 def run_schedule(scenario: Scenario, strategy: Strategy, seed: int, directory: Path,
@@ -164,6 +164,7 @@ class _World:
             elif self._stuck() or not self._advance_time():
                 break
         schedule.pending.append(self._pending())
+        observe(self.machine, [])
         self._judge(schedule)
         return schedule
 
@@ -266,7 +267,7 @@ class _World:
             schedule.verdict, schedule.message = "failed", f"{finding.rule}: {finding.message}"
             schedule.stack = finding.stack
         elif not self._over():
-            waits = [*explain(self.machine), *filter(None, [self.requests.under_way()])]
+            waits = [*explain(self.machine, self.clock.now_ns), *filter(None, [self.requests.under_way()])]
             schedule.verdict, schedule.message = "deadlock", "; ".join(waits)
         elif self.scenario.oracles:
             lost = audit(self.machine, self.image.mapping, "a schedule that ends with its tasks").findings

@@ -72,11 +72,11 @@ class Pinned:
 
         Context: the kernel is the scenario's (cpuemu.scenarios.load.boot_kernel).
         """
-        from cpuemu.explore.worlds import run_world
+        from cpuemu.explore.worlds import run_worlds
 
         scenario = self.scenario(base)
         try:
-            return run_world(scenario, self.follow(scenario.cpus, go_on), seed=0)
+            return next(run_worlds(scenario, [(self.follow(scenario.cpus, go_on), 0)], 1))
         except UserError as error:
             raise UserError(f"pinned line of {self.of}: {error}{self.stale()}") from None
 

@@ -1,0 +1,108 @@
+"""A failure told as a story: who did what to which word, where interrupts were taken, how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from cpuemu.errors import UserError
+from cpuemu.explore.failure import Failure
+from cpuemu.explore.witness import Move, Stand, Witness
+from cpuemu.explore.worlds import run_worlds
+from cpuemu.layout import Vector
+from cpuemu.scenarios.base import Scenario
+
+SCHEDULER = ("rq->lock", "need_resched")
+"""In the names of words that the scheduler needs, and hardly ever a story; nor are its interrupts."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One step.  ``preempts``: the actor that moved before could have gone on.  ``key``: at the object where it ends.
+
+    ``aside``: nothing that others could see, or the scheduler's business.
+    """
+
+    step: int
+    move: Move
+    preempts: bool = False
+    key: bool = False
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class Story:
+    """``ends``: where the CPUs stand; ``waits``: of a deadlock, who waits for whom; ``key``: what it is about."""
+
+    scenario: Scenario
+    verdict: str
+    message: str
+    scenes: list[Scene]
+    ends: list[Stand]
+    waits: list[str]
+    key: str
+
+    @property
+    def head(self) -> str:
+        """What ran, and how much it took."""
+        scenario, taken = self.scenario, sum(scene.move.does == "takes" for scene in self.scenes)
+        preemptions = sum(scene.preempts for scene in self.scenes)
+        return (f"{scenario.name}: {scenario.cpus} CPUs, profile {scenario.profile}, preempt {scenario.preempt}; "
+                f"steps {len(self.scenes)}, interrupts taken {taken}, preemptions {preemptions}")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As plain data: docs/shrinking.md says what each of it means."""
+        return {"verdict": self.verdict, "message": self.message, "key": self.key, "waits": self.waits,
+                "steps": [{"step": each.step, "preempts": each.preempts, "key": each.key, "aside": each.aside,
+                           **asdict(each.move)} for each in self.scenes],
+                "ends": [asdict(each) for each in self.ends]}
+
+
+def story_of(failure: Failure) -> Story:
+    """The failure once more, watched.  Raises UserError where it does not come back."""
+    follow = failure.follow()
+    witness = Witness([step.actor for step in follow.steps])
+    result = next(run_worlds(failure.scenario, [(follow, failure.seed)], 1, watch=witness))
+    if not failure.same(result):
+        raise UserError(f"the failure does not come back as it was ({result.verdict} after {result.steps} steps)")
+    told = [json.loads(each) for each in result.watched]
+    moves = [replace(Move(**each["move"]), after=later["after"]) for each, later in pairwise(told)]
+    touched: defaultdict[str, set[int | None]] = defaultdict(set)
+    for move in moves:
+        touched[_object(move.word)].add(move.cpu)
+    words = [move.word for move in moves]
+    waits = result.message.split("; ") if result.verdict == "deadlock" else []
+    stands = [Stand(**each) for each in told[-1]["stands"]]
+    about = [stand.waits for stand in stands] if waits else words[-1:]
+    keys = sorted({_object(word) for word in about} - {""})
+    scenes = []
+    for at, move in enumerate(moves):
+        before = moves[at - 1].actor if at else move.actor
+        preempts = move.actor != before and before in told[at]["able"]
+        scenes.append(Scene(at, move, preempts, _object(move.word) in keys,
+                            _aside(move, len(touched[_object(move.word)]))))
+    return Story(failure.scenario, result.verdict, result.message, scenes, stands, waits, ", ".join(keys))
+
+
+def _aside(move: Move, touched: int) -> bool:
+    """``touched``: by how many CPUs the object is."""
+    if move.vector:
+        return move.vector == Vector.RESCHEDULE.name.lower()
+    return not move.word or touched == 1 or any(each in move.word for each in SCHEDULER)
+
+
+def _object(word: str) -> str:
+    """What a word is a part of: "cfd_data[2]" of "cfd_data[2].refs"."""
+    return word.rpartition(".")[0] or word
+
+
+def columns(story: Story) -> Sequence[str]:
+    """One for each CPU, and one for the coordinator if it moves."""
+    cpus = [f"cpu {cpu}" for cpu in range(story.scenario.cpus)]
+    plugs = any(scene.move.cpu is None for scene in story.scenes)
+    return [*cpus, "coordinator"] if plugs else cpus
