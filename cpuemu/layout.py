@@ -529,6 +529,7 @@ class Task(View, align=64):
     online_refs = u32("the task", "depth of its get_online_cpus")
     reclaim_rng = u64("the task", "random stream of what it reclaims, 0: not begun")
     process = u32("the task", "inside the kernel: the process that has its kernel stack")
+    request_done = u32("any CPU, atomically", "1: its request of the disk is complete (blk_mq)")
 
 
 class Page(View, align=16):

@@ -238,6 +238,14 @@ class Apic:
             self.core.latency(Latency.IPI, max(0, now() - raised))
         return VECTORS[vector], source
 
+    def clear(self) -> None:
+        """Acknowledge what is pending and serve none of it: an earlier life's (setup_local_APIC).
+
+        The platform's stays: a device asserts it until it is served.
+        """
+        for vector in (Vector.RESCHEDULE, Vector.CALL_FUNCTION, Vector.CALL_FUNCTION_SINGLE):
+            self.ram.xchg(self.machine.cpus[self.who].addr(Cpu.pending, vector), 0)
+
     def _drop_orphans(self, named: set[int]) -> None:
         # A frame is sent after its word was set, and the word is cleared only by taking it: no word, no life.
         for ticket in [ticket for ticket in self.in_hand if ticket not in named]:

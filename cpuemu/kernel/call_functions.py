@@ -7,8 +7,9 @@ from __future__ import annotations
 
 NOP = 0
 DRAIN_LOCAL_PAGES = 1
+END_REQUEST = 2
 
-NAMES = ("nop", "drain_local_pages")
+NAMES = ("nop", "drain_local_pages", "end_request")
 """As traces and reports print them."""
 
 

@@ -115,6 +115,9 @@ REFS_NEGATIVE = _rule(
 REFS_MASK = _rule(
     CALLS, "refs-mask", WARN, "no receiver is missing, and the mask still names one",
     "kernel/smp.c: WARN_ON(!cpumask_empty(data->cpumask))")
+CALL_LIST_CORRUPTION = _rule(
+    CALLS, "call-list-corruption", WARN, "a block is taken off the queue of call blocks, and it is not on it",
+    "lib/list_debug.c: \"list_del corruption\"")
 CALLS_ON_DEAD_CPU = _rule(
     CALLS, "calls-on-dead-cpu", WARN, "calls are left on the queue of a CPU that is offline")
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from cpuemu.schema import Address
 
 CSD_FLAG_LOCK = 1
+LIST_POISON2 = NOBODY
 
 P_CSD_LOCK = site("csd_lock")
 P_CSD_LOCK_WAIT = site("csd_lock_wait")
@@ -181,6 +182,18 @@ def smp_call_function_any(cpu: Cpu, mask: int, func: int, info: int, wait: bool)
     return error
 
 
+def smp_call_function_single_async(cpu: Cpu, target: int, csd: Csd) -> None:
+    """Run a csd of the caller's own on another CPU, and do not wait (v3.2: __smp_call_function_single).
+
+    The csd may be used again when its function has run, which only the function itself can tell.
+    Context: any; the target is online.
+    """
+    preempt_disable(cpu)
+    csd_lock(cpu, csd.addr(Csd.flags))
+    generic_exec_single(cpu, target, csd, wait=False)
+    preempt_enable(cpu)
+
+
 def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
     """Queue a csd; the interrupt is sent only when the queue was empty."""
     queue = cpu.machine.single_queues[target]
@@ -203,8 +216,13 @@ def generic_exec_single(cpu: Cpu, target: int, csd: Csd, wait: bool) -> None:
 
 
 def generic_smp_call_function_single_interrupt(cpu: Cpu) -> None:
-    """Run everything on this CPU's queue.  Context: interrupt."""
+    """Context: interrupt."""
     _warn_taken_offline(cpu, "call_function_single")
+    flush_smp_call_function_queue(cpu)
+
+
+def flush_smp_call_function_queue(cpu: Cpu) -> None:
+    """Run everything on this CPU's queue.  Context: interrupts off."""
     queue = cpu.machine.single_queues[cpu.number]
     lock = single_queue_lock(cpu.number, cpu.machine.dims.zones)
     spin_lock(cpu, lock, P_HANDLER_SINGLE)
@@ -328,6 +346,9 @@ def _list_add(cpu: Cpu, data: CallFunctionData) -> None:
 
 def _list_del(cpu: Cpu, data: CallFunctionData) -> None:
     """Unlink; the block keeps its own ``next``, so that a walker standing on it goes on (list_del_rcu)."""
+    if WARN_ON_ONCE(cpu, data.prev == LIST_POISON2, oracles.CALL_LIST_CORRUPTION,
+                    f"list_del corruption: the block of cpu {data.index} is on no list"):
+        return
     queue, head = cpu.machine.call_function, cpu.machine.dims.cpus
     before, after = data.prev, data.next
     if before == head:
@@ -338,6 +359,7 @@ def _list_del(cpu: Cpu, data: CallFunctionData) -> None:
         queue.prev = before
     else:
         cpu.machine.cfds[after].prev = before
+    data.prev = LIST_POISON2
 
 
 # --- every CPU ---------------------------------------------------------------------------------------------

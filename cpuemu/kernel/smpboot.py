@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import state_word
+from cpuemu.arch.gate import Kind
 from cpuemu.events import Event
 from cpuemu.faults import Fault
 from cpuemu.kernel.cpumask import cpu_active, cpumask_set_cpu, cpumask_word
@@ -27,6 +28,7 @@ from cpuemu.layout import (
     MachineState,
     Mask,
     Op,
+    Vector,
     idle_task,
 )
 from cpuemu.layout import Cpu as CpuWords
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from cpuemu.arch.cpu import Cpu
 
 P_CALLOUT = site("start_secondary:cpu_callout")
+P_APIC = site("setup_local_APIC")
 P_ONLINE_LOCK = site("start_secondary:ipi_call_lock")
 P_ACTIVE = site("start_secondary:cpu_active")
 P_EARLY_ONLINE = site("start_secondary:early_online")
@@ -59,8 +62,14 @@ def smp_prepare_cpus(machine: Machine) -> None:
         machine.single_queues[number].head = machine.single_queues[number].tail = NOBODY
 
 
+def setup_local_APIC(cpu: Cpu) -> None:
+    """From here on the interrupt controller takes in what is sent; what it held before is acknowledged, unserved."""
+    cpu.point(P_APIC, cpu.me.addr(CpuWords.pending, Vector.CALL_FUNCTION_SINGLE), Kind.WRITE)
+    cpu.apic.clear()
+
+
 def start_secondary(cpu: Cpu) -> None:
-    """A CPU that comes up, in v3.2's order: callout, online under call_function.lock, active, then interrupts.
+    """A CPU that comes up, in v3.2's order: callout, its APIC, online under call_function.lock, active, interrupts.
 
     Context: the new CPU's idle task, interrupts off.  A sender that waits for this CPU in between waits until
     the control task has run its first CPU_ONLINE notifier (zoo 5 is what happens when interrupts come earlier).
@@ -69,6 +78,7 @@ def start_secondary(cpu: Cpu) -> None:
     bit = 1 << number % 64
     callout = cpu.machine.cpumasks[Mask.CALLOUT].addr(Cpumask.bits, number // 64)
     cpu.wait_until(callout, Op.MASK_SET, bit, P_CALLOUT)
+    setup_local_APIC(cpu)
     spin_lock(cpu, LOCK_CALL_FUNCTION, P_ONLINE_LOCK)
     cpumask_set_cpu(cpu, number, Mask.ONLINE)
     spin_unlock(cpu, LOCK_CALL_FUNCTION)

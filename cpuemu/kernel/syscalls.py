@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cpuemu.kernel.blk_mq import submit_and_wait
 from cpuemu.kernel.call_functions import NOP
 from cpuemu.kernel.cpumask import cpu_online, mask_of
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kgdb import kgdb_breakpoint
-from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_single
-from cpuemu.kernel.uapi import Breakpoint, Call, CallAll, CallAny, Nmi, Operation, Reschedule
+from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_many, smp_call_function_single
+from cpuemu.kernel.uapi import Breakpoint, Call, CallAll, CallAny, CallMany, Io, Nmi, Operation, Reschedule
 from cpuemu.layout import Vector
 
 if TYPE_CHECKING:
@@ -26,10 +27,16 @@ def system_call(cpu: Cpu, operation: Operation) -> None:
     """Context: the program's task, inside the kernel."""
     cpus = cpu.machine.dims.cpus
     match operation:
-        case Call(target):
-            sys_call(cpu, target % cpus)
+        case Call(target, wait):
+            smp_call_function_single(cpu, target % cpus, NOP, 0, wait)
         case CallAll():
             on_each_cpu(cpu, NOP, 0, wait=True)
+        case CallMany(targets, wait):
+            preempt_disable(cpu)
+            smp_call_function_many(cpu, mask_of(target % cpus for target in targets), NOP, 0, wait)
+            preempt_enable(cpu)
+        case Io(target):
+            submit_and_wait(cpu, target % cpus)
         case CallAny(targets):
             smp_call_function_any(cpu, mask_of(target % cpus for target in targets), NOP, 0, wait=False)
         case Reschedule(target):

@@ -30,9 +30,10 @@ class Free:
 
 @dataclass(frozen=True)
 class Call:
-    """smp_call_function_single of nothing on a CPU, and wait for it."""
+    """smp_call_function_single of nothing on a CPU; ``wait`` for it, or go on."""
 
     cpu: int
+    wait: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,25 @@ class CallAll:
 
 
 @dataclass(frozen=True)
+class CallMany:
+    """smp_call_function_many of nothing on these CPUs, less the caller's; ``wait`` for all of them, or go on."""
+
+    cpus: tuple[int, ...]
+    wait: bool = True
+
+
+@dataclass(frozen=True)
 class CallAny:
     """smp_call_function_any of nothing on one of these CPUs, and do not wait for it."""
 
     cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Io:
+    """A request of the disk that is completed on a CPU; sleep until it is."""
+
+    cpu: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,8 @@ class Exit:
     """The program ends; what it holds is freed."""
 
 
-Operation = Alloc | Free | Call | CallAll | CallAny | Reschedule | Breakpoint | Nmi | Sleep | Exit
+Operation = (Alloc | Free | Call | CallAll | CallMany | CallAny | Io | Reschedule | Breakpoint | Nmi | Sleep
+             | Exit)
 
 
 class UserProgram(Protocol):

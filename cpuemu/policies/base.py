@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, NOP
+from cpuemu.kernel.blk_mq import end_request
+from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, END_REQUEST, NOP
 from cpuemu.kernel.page_lists import drain_local_pages
 
 if TYPE_CHECKING:
@@ -28,5 +29,7 @@ def nop(cpu: Cpu, info: int) -> None:
     """A call that only shows that its CPU takes interrupts."""
 
 
-CALLS: Mapping[int, Callable[[Cpu, int], None]] = {NOP: nop, DRAIN_LOCAL_PAGES: drain_local_pages}
+CALLS: Mapping[int, Callable[[Cpu, int], None]] = {
+    NOP: nop, DRAIN_LOCAL_PAGES: drain_local_pages, END_REQUEST: end_request,
+}
 """The functions behind the numbers of call_functions."""

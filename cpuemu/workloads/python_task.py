@@ -20,8 +20,10 @@ from cpuemu.kernel.uapi import (
     Call,
     CallAll,
     CallAny,
+    CallMany,
     Exit,
     Free,
+    Io,
     Nmi,
     Operation,
     ProgramError,
@@ -82,9 +84,11 @@ class Guarded:
                 return operation
             case Sleep(int(microseconds)) if microseconds >= 0:
                 return operation
-            case Free(int()) | Call(int()) | CallAll() | Reschedule(int()) | Exit() | Breakpoint() | Nmi(int()):
+            case Free(int()) | Call(int(), bool()) | CallAll() | Io(int()) | Reschedule(int()) | Nmi(int()):
                 return operation
-            case CallAny(tuple(cpus)) if all(isinstance(cpu, int) for cpu in cpus):
+            case Breakpoint() | Exit():
+                return operation
+            case CallAny(tuple(cpus)) | CallMany(tuple(cpus), bool()) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation
         raise ProgramError(f"next() returned {operation!r}, which is no operation of cpuemu.kernel.uapi, or one with "
                            f"arguments that cannot be (orders are 0 to {MAX_ORDER - 1})")

@@ -201,6 +201,15 @@ def a_reference_too_few() -> None:
             smp.csd_unlock(cpu, data.addr(CallFunctionData.flags))
 
 
+@mutant(oracles.CALL_LIST_CORRUPTION, *TIGHT)
+def taken_off_twice() -> None:
+    """A block of calls is taken off the queue by its last receiver, and then once more."""
+    @wrap(smp, "_list_del")
+    def _(right: Any, cpu: Cpu, data: CallFunctionData) -> None:
+        right(cpu, data)
+        right(cpu, data)
+
+
 @mutant(oracles.REFS_MASK, *TIGHT, also=(oracles.CFD_REUSED,))
 def a_receiver_that_does_not_exist() -> None:
     """When the last receiver is done, the block's mask still names a CPU."""
