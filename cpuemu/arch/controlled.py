@@ -21,7 +21,7 @@ from cpuemu.arch.baton import Baton
 from cpuemu.arch.cpu import PowerOff, Term
 from cpuemu.arch.gate import Kind
 from cpuemu.arch.lending import run_errand
-from cpuemu.layout import WAIT_TERMS, Errand, Header, Lock, MachineState, Op
+from cpuemu.layout import WAIT_TERMS, Errand, Header, Lock, MachineState, Op, Process, ProcessState
 from cpuemu.layout import Cpu as CpuWords
 from cpuemu.schema import View, u64
 from cpuemu.sites import site
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cpuemu.schema import Address
 
 P_IDLE = site("cpu_idle")
+P_LEND = site("cpu:lend")
 FRAME_MS = 1
 
 
@@ -123,6 +124,14 @@ class ControlledGate:
 
     def take(self, cpu: Cpu) -> None:
         self._deliver(cpu, cpu.me.errand_ticket)
+
+    def lend(self, cpu: Cpu, borrower: Process) -> None:
+        """Not before the borrower is there: its own CPU may have to move for that, and only one moves."""
+        word = borrower.addr(Process.state)
+        there = [Term(word, Op.EQ, state) for state in (ProcessState.KEPT, ProcessState.ABANDONED)]
+        self.baton.step(cpu.number, P_LEND, word, Kind.READ, _with_the_end(cpu, there))
+        if cpu.off():
+            raise PowerOff
 
     def leave(self, cpu: Cpu) -> None:
         self.baton.leave(cpu.number)

@@ -18,6 +18,7 @@ from cpuemu import core
 if TYPE_CHECKING:
     from cpuemu.arch.apic import Apic
     from cpuemu.arch.cpu import Cpu
+    from cpuemu.layout import Process
     from cpuemu.schema import Address
 
 LOCK_WAIT_US = 20_000
@@ -56,6 +57,9 @@ class Gate(Protocol):
 
     def take(self, cpu: Cpu) -> None:
         """Whoever has borrowed this CPU has come to where it takes interrupts: take them, in the CPU's own process."""
+
+    def lend(self, cpu: Cpu, borrower: Process) -> None:
+        """This CPU is about to be handed to another process, which may still be on its way to where it waits for it."""
 
     def leave(self, cpu: Cpu) -> None:
         """This CPU is offline: its process does nothing more as this CPU in this life."""
@@ -98,6 +102,9 @@ class FreeGate:
 
     def take(self, cpu: Cpu) -> None:
         cpu.take_interrupts()
+
+    def lend(self, cpu: Cpu, borrower: Process) -> None:
+        pass
 
     def leave(self, cpu: Cpu) -> None:
         pass

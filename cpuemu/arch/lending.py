@@ -90,6 +90,7 @@ def _lend(cpu: Cpu) -> None:
         raise AssertionError(f"task {task.comm} of cpu {cpu.number} is kept in a process that serves "
                              f"cpu {borrower.serves}")
     cpu.core.trace(Event.CPUEMU_CPU_LENT, task.index, borrower.cpu, borrower.generation, borrower.pid)
+    cpu.gate.lend(cpu, borrower)
     while True:
         _hand_over(cpu, borrower.index)
         _wait_until_back(cpu)

@@ -20,6 +20,7 @@ from cpuemu.sites import NAMES
 if TYPE_CHECKING:
     from cpuemu.arch.apic import Apic
     from cpuemu.arch.cpu import Cpu
+    from cpuemu.layout import Process
 
 HASH, STEPS, ACTORS = 0, 8, 16
 """Places in the shared page: hash of the trace, number of steps, one byte an actor (1: takes part)."""
@@ -102,6 +103,9 @@ class RoundRobin:
 
     def take(self, cpu: Cpu) -> None:
         cpu.take_interrupts()
+
+    def lend(self, cpu: Cpu, borrower: Process) -> None:
+        pass
 
     def leave(self, cpu: Cpu) -> None:
         pass
