@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cpuemu import layout
 from cpuemu.cli.main import main
 from cpuemu.events import BY_ID, Event
 from cpuemu.kernel.cpu_hotplug import ROW_SITES
@@ -99,6 +100,31 @@ def test_tasks_take_turns_and_work_goes_with_its_task(tmp_path: Path) -> None:
     assert [each[:3] for each in drawn[1, Row.WORK]] == [(4, 5, "RECLAIM")]
 
 
+def test_the_innermost_of_what_a_task_is_about_is_drawn(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    run.trace(0, 1 * MS, Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN, 0, 0, task=70)
+    run.trace(0, 2 * MS, Event.CPUEMU_DRAIN_ALL_BEGIN, 2, 4, task=70)
+    run.trace(0, 3 * MS, Event.CPUEMU_WAIT_BEGIN, 0, 0, 0, 1, task=70)
+    run.trace(0, 4 * MS, Event.CPUEMU_WAIT_END, 0, 0, 0, 1, task=70)
+    run.trace(0, 5 * MS, Event.CPUEMU_DRAIN_ALL_END, task=70)
+    run.trace(0, 6 * MS, Event.MM_VMSCAN_DIRECT_RECLAIM_END, task=70)
+    assert [each[:3] for each in lanes(run)[0, Row.WORK]] == [
+        (1, 2, "RECLAIM"), (2, 3, "DRAIN"), (3, 4, "WAIT"), (4, 5, "DRAIN"), (5, 6, "RECLAIM")]
+
+
+def test_a_wait_that_has_not_ended_says_for_whom(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    run.made.run(0, 70)
+    block = run.made.machine.cfds[0]
+    run.made.wait(70, block.addr(layout.CallFunctionData.flags), layout.Op.EQ, 0, since=T0 + 3_000_000)
+    block.flags, block.refs, block.cpumask[0] = 1, 1, 1 << 2
+    run.trace(0, 1 * MS, Event.CPUEMU_DRAIN_ALL_BEGIN, 2, 4, task=70)
+    run.trace(1, 9 * MS, Event.SCHED_SWITCH, 1, 0, 71, task=1)
+    drain, wait = lanes(run)[0, Row.WORK]
+    assert (drain[:3], wait[:3]) == ((1, 3, "DRAIN"), (3, 9, "WAIT"))
+    assert "cpu 0 (storm/0) waits in" in wait[3] and "cfds[0].flags" in wait[3]
+
+
 def test_an_offline_with_its_barrier(tmp_path: Path) -> None:
     run = made(tmp_path)
     run.trace(1, 0 * MS, Event.SCHED_SWITCH, 1, 0, 71, task=1)
@@ -182,9 +208,7 @@ def test_levels_begin_after_a_gap_in_the_rings(tmp_path: Path) -> None:
 def test_a_dead_cpus_lists_are_drained_by_another(tmp_path: Path) -> None:
     run = made(tmp_path)
     run.trace(3, 1 * MS, Event.MM_PAGE_FREE, 0x10, 0)
-    run.trace(0, 2 * MS, Event.CPUHP_ENTER, 3, 10, 80, ROW_SITES["CPU_DEAD"], task=60)
-    run.trace(0, 3 * MS, Event.MM_PAGE_PCPU_DRAIN, 0x10, 0, 1, task=60)
-    run.trace(0, 4 * MS, Event.CPUHP_EXIT, 3, 80, 80, 0, task=60)
+    run.trace(0, 3 * MS, Event.MM_PAGE_PCPU_DRAIN, 0x10, 0, 1, 3, task=60)
     levels = collect(open_image(run.save())).levels
     assert [level for *_, level in levels.cpu(3, 0)] == [0, 1, 0]
     assert [level for *_, level in levels.cpu(0, 0)] == [0]

@@ -109,6 +109,10 @@ def test_a_finding_is_shown_with_who_waits_in_light_and_dark(page: Browser, repo
     at = float(page.value("document.querySelector('[data-seek]').dataset.seek"))
     page.wait(f"report.range()[0] <= {at} && {at} <= report.range()[1]")
 
+    page.value("document.querySelector('.story .moment').click()")
+    at = float(page.value("document.querySelector('.story .moment').dataset.seek"))
+    page.wait(f"report.range()[0] <= {at} && {at} <= report.range()[1]")
+
     colours = []
     for dark in (False, True):
         page.scheme(dark)
@@ -117,3 +121,5 @@ def test_a_finding_is_shown_with_who_waits_in_light_and_dark(page: Browser, repo
     assert colours[0][0] == "rgb(255, 255, 255)"
     assert colours[1][0] == "rgb(16, 22, 29)"
     assert colours[0][1] != colours[1][1]
+    page.value("document.getElementById('theme').click()")  # light, whatever the system says
+    assert page.value("[getComputedStyle(document.body).backgroundColor, report.drawn().text]") == colours[0]

@@ -12,18 +12,16 @@ const between = (low, high) => (low === high ? "" : `${number.format(low)} to `)
 // --- zones: free pages against the watermarks
 
 const zoneFigures = run.levels.zones.filter((zone) => zone.at.length).map((zone) => {
-  const highest = Math.max(...zone.high, zone.marks[2])
-  const figure = timeFigure({
-    height: 190, y_range: new Bokeh.Range1d({ start: 0, end: highest * 1.12 + 1 }), title: `Zone ${zone.name}: free pages`,
-  })
   const data = steps(zone)
+  const range = new Bokeh.Range1d({ start: 0 })
+  const figure = timeFigure({ height: 190, y_range: range, title: `Zone ${zone.name}: free pages` })
   data.tip = data.at.map((at, i) => `${at.toFixed(6)}: ${between(data.low[i], data.high[i])} pages free`)
   const source = new Bokeh.ColumnDataSource({ data })
   const fill = figure.varea_step({ source, x: { field: "at" }, y1: 0, y2: { field: "last" }, step_mode: "after",
     fill_alpha: 0.22 })
-  const felt = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: 0, top: highest * 1.12,
+  const felt = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: 0, top: zone.managed,
     line_color: null, fill_color: null }) // seen by the pointer only
-  const range = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: { field: "low" },
+  const spread = figure.quad({ source, left: { field: "at" }, right: { field: "until" }, bottom: { field: "low" },
     top: { field: "high" }, line_color: null, fill_alpha: 0.5 })
   const line = figure.step({ source, x: { field: "at" }, y: { field: "last" }, mode: "after", line_width: 1.5 })
   figure.add_tools(tip([felt]))
@@ -33,9 +31,18 @@ const zoneFigures = run.levels.zones.filter((zone) => zone.at.length).map((zone)
   const label = new Bokeh.Label({ x: 6, x_units: "screen", y: high, text: `min ${number.format(min)} (line), low ` +
     `${number.format(low)} (dashes), high ${number.format(high)} (dots)`, text_font_size: "12px", y_offset: 2 })
   for (const each of [...spans, label]) figure.add_layout(each)
+  /** As high as what is seen now needs, and the watermarks always. */
+  const fit = () => {
+    let highest = high * 1.6
+    for (let i = Math.max(0, lower(data.at, time.start) - 1); i < data.at.length && data.at[i] <= time.end; i++)
+      highest = Math.max(highest, data.high[i])
+    range.end = highest * 1.15 + 1
+  }
+  fit()
+  whenMoved(fit)
   dress(() => {
     dressFigure(figure)
-    for (const drawn of [fill, range]) drawn.glyph.fill_color = { value: colour("accent") }
+    for (const drawn of [fill, spread]) drawn.glyph.fill_color = { value: colour("accent") }
     line.glyph.line_color = { value: colour("accent") }
     for (const span of spans) span.line_color = colour("warn")
     label.text_color = colour("text")

@@ -100,7 +100,8 @@ def _end(found: Collected) -> None:
         cpu = _cpu_of(found.image, edge)
         if cpu is not None and edge.since_ns:
             since = max(0, edge.since_ns - found.image.machine.header.boot_ns)
-            found.timeline.waits(cpu, since, found.end, edge.text)
+            kind, number = edge.waiter
+            found.timeline.waits(number if kind == "task" else None, cpu, since, found.end, edge.text)
     found.timeline.end(found.end)
 
 

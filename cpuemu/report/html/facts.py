@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 from cpuemu.coordinator.verdict import COUNTS, Finding, findings_of
 from cpuemu.kernel.page_audit import audit
 from cpuemu.layout import MachineState, process_name
+from cpuemu.report.crash.reading import Reading, guarded
 from cpuemu.report.html.graph import Waits, drawing
 from cpuemu.report.image import Image
+from cpuemu.report.why.case import Case
+from cpuemu.report.why.paragraph import paragraph
 
+_TIME = re.compile("At (\\d+\\.\\d+)\u00a0s")
 NO_VERDICT = "no verdict"
 
 
@@ -36,6 +41,7 @@ def summary(image: Image, notes: Iterable[str]) -> Iterator[str]:
     """Verdict, tiles of numbers, what has to be known about them."""
     word = verdict_word(image)
     yield f'<p class="verdict {escape(word)}"><span class="word">{escape(word)}</span> {escape(_because(image))}</p>'
+    yield from _story(image)
     yield '<dl class="tiles">'
     for name, value, more in _tiles(image):
         yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
@@ -43,6 +49,15 @@ def summary(image: Image, notes: Iterable[str]) -> Iterator[str]:
     told = [*(image.verdict.get("notes") or []), *image.problems, *notes]
     if told:
         yield f'<ul class="notes">{"".join(f"<li>{escape(str(each))}</li>" for each in told)}</ul>'
+
+
+def _story(image: Image) -> Iterator[str]:
+    """What trace-dump --why says first; each time in it leads to the timeline."""
+    case = Case(Reading(image))
+    if not case.well:
+        for text in guarded(lambda: iter([paragraph(case)]), "the story"):
+            told = _TIME.sub(r'At <button type="button" class="moment" data-seek="\1">\1&nbsp;s</button>', escape(text))
+            yield f'<p class="story">{told}</p>'
 
 
 def _because(image: Image) -> str:
@@ -162,7 +177,7 @@ def _plain(value: Any) -> str:
 
 def commands(image: Image, directory: Path) -> Iterator[str]:
     """What to type next."""
-    yield f"trace-dump {directory} --tail 50"
+    yield f"trace-dump {directory} --why"
     yield f"trace-dump {directory} --state"
     yield f"trace-dump {directory} --pfn N"
     if again := image.verdict.get("again"):

@@ -44,8 +44,6 @@ class Levels:
     zones: list[list[Bucket]] = field(default_factory=list)
     cpus: list[list[Bucket]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
-    dying: dict[int, int] = field(default_factory=dict)
-    """Whose lists the steps of a task drain: CPU_DEAD empties the lists of a CPU that is gone."""
 
     def __post_init__(self) -> None:
         machine = self.image.machine
@@ -60,7 +58,6 @@ class Levels:
             Event.MM_PAGE_ALLOC: self._alloc, Event.MM_PAGE_FREE: self._free,
             Event.MM_PAGE_ALLOC_ZONE_LOCKED: self._from_buddy, Event.MM_PAGE_PCPU_DRAIN: self._drain,
             Event.MM_COMPACTION_ISOLATE_FREEPAGES: self._isolate,
-            Event.CPUHP_ENTER: self._step, Event.CPUHP_EXIT: self._step_ends,
         }
 
     def _alloc(self, record: Record, at: int) -> None:
@@ -84,18 +81,11 @@ class Levels:
 
     def _drain(self, record: Record, at: int) -> None:
         self._add(self.zones[self._zone(record.args[0])], at, 1)
-        self._add(self.cpus[self.dying.get(record.task, record.cpu)], at, -1)
+        if record.args[3] < len(self.cpus):  # not always the CPU that drains: CPU_DEAD empties another's lists
+            self._add(self.cpus[record.args[3]], at, -1)
 
     def _isolate(self, record: Record, at: int) -> None:
         self._add(self.zones[self._zone(record.args[0])], at, -record.args[3])
-
-    def _step(self, record: Record, at: int) -> None:
-        number = record.args[0]
-        if number < len(self.cpus) and self.image.site(record.args[3]).endswith("CPU_DEAD"):
-            self.dying[record.task] = number
-
-    def _step_ends(self, record: Record, at: int) -> None:
-        self.dying.pop(record.task, None)
 
     def zone(self, number: int, since: int) -> Iterator[tuple[int, int, int, int]]:
         """(time ns, lowest, highest, last) of a zone's pages on its free lists, from a moment on."""

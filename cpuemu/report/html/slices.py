@@ -51,7 +51,7 @@ class Kind(enum.IntEnum):
 KIND_NAMES = {
     Kind.WORKLOAD: "workload task", Kind.KTHREAD: "kernel thread", Kind.IDLE: "idle", Kind.OFFLINE: "offline",
     Kind.LENT: "lent to a kept process", Kind.RECLAIM: "direct reclaim", Kind.DRAIN: "drain of all CPUs",
-    Kind.COMPACTION: "compaction", Kind.WAIT: "waits at the end", Kind.CALL: "function call interrupt",
+    Kind.COMPACTION: "compaction", Kind.WAIT: "busy wait", Kind.CALL: "function call interrupt",
     Kind.RESCHEDULE: "reschedule interrupt", Kind.PLATFORM: "platform interrupt", Kind.GOING: "going offline",
     Kind.COMING: "coming online", Kind.PREPARE: "PREPARE", Kind.DISABLE_IRQ: "DISABLE_IRQ", Kind.RUN: "RUN",
     Kind.EXIT: "EXIT",

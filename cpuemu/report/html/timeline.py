@@ -1,7 +1,8 @@
 """The lanes of the timeline out of the trace: who had each CPU, interrupts, reclaim and drains, hotplug, stop_machine.
 
 A record says when something began or ended; what began and has not ended when the trace does goes on to its end.  What
-a task is about (reclaim, a drain) is drawn where the task has a CPU: it stops with the task and goes on with it.
+a task is about (reclaim, a drain, a wait) is drawn where the task has a CPU: it stops and goes on with the task.  One
+thing may be inside another, a wait in a drain in reclaim: the innermost is drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cpuemu.layout import Program
 from cpuemu.report.html.slices import HOTPLUG_LANE, STOP_LANE, Kind, Place, Row, Slices
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record
-from cpuemu.report.text import gfp_text
+from cpuemu.report.text import gfp_text, names_of
 
 SLICES_LIMIT = 60_000
 """Slices in a report: some megabytes before compression, and a browser draws them at once."""
@@ -71,7 +72,7 @@ class Timeline:
         self.works: dict[int, list[_Work]] = {}
         self.step: _Step | None = None
         self.stop: _Step | None = None
-        self.comm = cache(image.comm)
+        self.names = names_of(image)
         self.kind_of = cache(self._kind_of)
         self.takes: dict[int, Callable[[Record, int], None]] = {
             Event.SCHED_SWITCH: self._switch, Event.CPUEMU_CPU_ONLINE: self._online,
@@ -82,6 +83,7 @@ class Timeline:
             Event.MM_VMSCAN_DIRECT_RECLAIM_END: self._ended(Kind.RECLAIM),
             Event.CPUEMU_DRAIN_ALL_BEGIN: self._drain, Event.CPUEMU_DRAIN_ALL_END: self._ended(Kind.DRAIN),
             Event.MM_COMPACTION_BEGIN: self._compact, Event.MM_COMPACTION_END: self._ended(Kind.COMPACTION),
+            Event.CPUEMU_WAIT_BEGIN: self._wait, Event.CPUEMU_WAIT_END: self._waited,
             Event.CPUEMU_CPU_LENT: self._lent, Event.CPUEMU_CPU_BACK: self._back,
         }
 
@@ -103,17 +105,26 @@ class Timeline:
             if cpu.lent is not None:
                 self._add(number, Row.WORK, cpu.lent[0], at, Kind.LENT, cpu.lent[1])
         for task, works in self.works.items():
-            for work in works:
-                if self.cpus[work.cpu].task == task:
-                    self._add(work.cpu, Row.WORK, work.since, at, work.kind, work.label)
+            if works and self.cpus[works[-1].cpu].task == task:
+                self._draw(works[-1], at)
         for lane, step in ((HOTPLUG_LANE, self.step), (STOP_LANE, self.stop)):
             if step is not None:
                 self._add(lane, Row.TASK, step.since, at, step.kind, step.label)
 
-    def waits(self, cpu: int, since: int, until: int, sentence: str) -> None:
-        """Somebody on this CPU waited when the machine stopped."""
-        if since < until:
+    def waits(self, task: int | None, cpu: int, since: int, until: int, sentence: str) -> None:
+        """A task, or a handler, on this CPU waited when the machine stopped; a wait in the trace gets the sentence."""
+        works = self.works.get(task, []) if task is not None else []
+        if works and works[-1].kind == Kind.WAIT:
+            works[-1].label = sentence
+        elif since < until:
+            if works and self.cpus[works[-1].cpu].task == task:
+                self._draw(works[-1], since)
+                works.clear()
             self._add(cpu, Row.WORK, since, until, Kind.WAIT, sentence)
+
+    def _draw(self, work: _Work, at: int) -> None:
+        if work.since < at:
+            self._add(work.cpu, Row.WORK, work.since, at, work.kind, work.label)
 
     def _add(self, lane: int, row: int, start: int, end: int, kind: Kind, label: str) -> None:
         self.slices.add(Place(lane, row), start, end, kind, label)
@@ -131,7 +142,7 @@ class Timeline:
     def _close_task(self, number: int, at: int) -> None:
         cpu = self.cpus[number]
         if cpu.task is not None and cpu.since < at:
-            self._add(number, Row.TASK, cpu.since, at, self.kind_of(cpu.task), self.comm(cpu.task))
+            self._add(number, Row.TASK, cpu.since, at, self.kind_of(cpu.task), self.names.comm(cpu.task))
 
     def _switch(self, record: Record, at: int) -> None:
         cpu = self.cpus[record.cpu]
@@ -140,10 +151,10 @@ class Timeline:
         previous, following = record.args[0], record.args[2]
         cpu.task = previous
         self._close_task(record.cpu, at)
-        for work in self.works.get(previous, ()):
-            self._add(work.cpu, Row.WORK, work.since, at, work.kind, work.label)
-        for work in self.works.get(following, ()):
-            work.since, work.cpu = at, record.cpu
+        if works := self.works.get(previous):
+            self._draw(works[-1], at)
+        if works := self.works.get(following):
+            works[-1].since, works[-1].cpu = at, record.cpu
         cpu.task, cpu.since = following, at
 
     def _online(self, record: Record, at: int) -> None:
@@ -196,18 +207,33 @@ class Timeline:
     # --- what a task is about ------------------------------------------------------------------------------
 
     def _begins(self, record: Record, at: int, kind: Kind, label: str) -> None:
-        self.works.setdefault(record.task, []).append(_Work(kind, label, at, record.cpu))
+        works = self.works.setdefault(record.task, [])
+        if works:
+            self._draw(works[-1], at)
+        works.append(_Work(kind, label, at, record.cpu))
+
+    def _ends(self, record: Record, at: int, kind: Kind) -> None:
+        works = self.works.get(record.task, [])
+        if not any(work.kind == kind for work in works):
+            return  # it began before the trace
+        self._draw(works[-1], at)
+        while works.pop().kind != kind:
+            pass
+        if works:
+            works[-1].since, works[-1].cpu = at, record.cpu
 
     def _ended(self, kind: Kind) -> Callable[[Record, int], None]:
-        def ended(record: Record, at: int) -> None:
-            works = self.works.get(record.task, [])
-            for work in reversed(works):
-                if work.kind == kind:
-                    self._add(work.cpu, Row.WORK, work.since, at, kind, work.label)
-                    works.remove(work)
-                    return
+        return lambda record, at: self._ends(record, at, kind)
 
-        return ended
+    def _wait(self, record: Record, at: int) -> None:
+        site, low, high, busy = record.args
+        if busy:  # who sleeps has given the CPU away
+            word = self.names.word(low | high << 32)
+            self._begins(record, at, Kind.WAIT, f"waits in {self.names.site(site)} for {word}")
+
+    def _waited(self, record: Record, at: int) -> None:
+        if record.args[3]:
+            self._ends(record, at, Kind.WAIT)
 
     def _reclaim(self, record: Record, at: int) -> None:
         order, gfp = record.args[:2]
@@ -222,7 +248,7 @@ class Timeline:
 
     def _lent(self, record: Record, at: int) -> None:
         task, process, generation = record.args[:3]
-        label = f"lent: {self.comm(task)} runs in the process of cpu {process}, generation {generation}"
+        label = f"lent: {self.names.comm(task)} runs in the process of cpu {process}, generation {generation}"
         self.cpus[record.cpu].lent = (at, label)
 
     def _back(self, record: Record, at: int) -> None:
