@@ -21,6 +21,7 @@ Written by `python -m tools.document_formats`; the table of fields comes from `c
 |---|---|
 | `text` | people, grep, awk, and whatever reads `trace_pipe` |
 | `json` | jq, pandas: one event a line |
+| `trace.dat` | trace-cmd and KernelShark |
 | `perfetto` | [ui.perfetto.dev](https://ui.perfetto.dev): tracks, slices, counters, arrows |
 
 Every format takes the same filters, and has the same events in the same order: by time, events of one moment by CPU.
@@ -72,6 +73,26 @@ Then "Open trace file" in ui.perfetto.dev; nothing leaves the browser. In it are
 Of a counter that moves faster, one point every 20 µs is drawn.
 """
 
+TRACE_DAT = """\
+## trace.dat
+
+    trace-dump RUN_DIR --format trace.dat -o trace.dat
+    trace-cmd report -N trace.dat
+    kernelshark trace.dat
+
+Version 6 of the file, which every trace-cmd reads (tested with 3.1.6). It describes itself: the layout of each event,
+how it is printed, the names of places and functions as symbols, of tasks as comms. `trace-cmd report -N` prints the
+same events in the same order and words as `--format text`, but for `page=(null)`, an address of zeros there; without
+`-N`, plugins of trace-cmd print some events in words of their own. Its time counts from power-on, too.
+
+```
+          cpuctl-8     [000]     0.144014: cpuhp_enter:          cpu: 0001 target:  10 step:  60 (hotplug:take_cpu_down)
+          cpuctl-8     [000]     0.144054: cpuemu_stop_state:    state=STOPMACHINE_PREPARE thread_ack=8
+```
+
+On the way to FILE the pages are kept in a temporary file.
+"""
+
 JSON = """\
 ## json
 
@@ -112,7 +133,7 @@ def _row(event: str, field: Field) -> str:
     if not field.meaning:
         what = kind
     else:
-        what = field.meaning if field.kind is Kind.NUMBER else f"{field.meaning} ({kind})"
+        what = field.meaning if field.kind in (Kind.NUMBER, Kind.WIDE) else f"{field.meaning} ({kind})"
     return f"| {event} | `{field.name}` | {what} |"
 
 
@@ -121,7 +142,8 @@ def page() -> str:
     common = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in COMMON.items())
     rows = [_row(f"`{kind.name}`" if not number else "", field)
             for kind in EVENT_TYPES for number, field in enumerate(FIELDS[kind.event])]
-    return f"{TEXT}\n{PERFETTO}\n{JSON.replace('{common}', common).replace('{fields}', chr(10).join(rows))}"
+    tables = JSON.replace("{common}", common).replace("{fields}", "\n".join(rows))
+    return "\n".join((TEXT, TRACE_DAT, PERFETTO, tables))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cpuemu.events import COMPACT_STATUS, Event, signed
 
@@ -19,6 +19,7 @@ class Kind(enum.Enum):
     """What a number is, as the documentation calls it."""
 
     NUMBER = "number"
+    WIDE = "number of 64 bits"
     SIGNED = "number, may be negative"
     FLAG = "true or false"
     PFN = "page frame number; null where the allocation failed"
@@ -58,12 +59,17 @@ def _task(prefix: str, of: Callable[[Args], int], meaning: str) -> tuple[Field, 
     return Field(f"{prefix}comm", Kind.COMM, of, meaning), Field(f"{prefix}pid", Kind.PID, of)
 
 
+def _priority(name: str) -> Field:
+    return _number(name, lambda args: 120, "always 120")
+
+
 _PFN = Field("pfn", Kind.PFN, FIRST, "first page of the block")
 _ORDER = _number("order", SECOND, "the block has 2 to the power of it pages")
 _MIGRATETYPE = _number("migratetype", THIRD, "0 unmovable, 1 reclaimable, 2 movable, 3 reserve")
 _VECTOR = Field("reason", Kind.VECTOR, SECOND)
-_TICKET = _number("ticket", lambda args: args[2] | args[3] << 32, "the same at raise, entry and exit of one interrupt")
-_FUNC, _CSD = Field("func", Kind.FUNCTION, FIRST), _number("csd", SECOND, "65536 + cpu: the block of a call to many")
+_TICKET = Field("ticket", Kind.WIDE, lambda args: args[2] | args[3] << 32,
+                "the same at raise, entry and exit of one interrupt")
+_FUNC, _CSD = Field("func", Kind.FUNCTION, FIRST), Field("csd", Kind.WIDE, SECOND, "65536 + cpu: of a call to many")
 _WAIT = (Field("site", Kind.SITE, FIRST), Field("word", Kind.WORD, lambda args: args[1] | args[2] << 32),
          Field("busy", Kind.FLAG, FOURTH, "the CPU waits too"))
 _PROCESS = (_number("process_cpu", SECOND), _number("process_generation", THIRD), _number("host_pid", FOURTH))
@@ -95,10 +101,10 @@ FIELDS: dict[Event, tuple[Field, ...]] = {
     Event.CPUEMU_IPI_LOST: (_number("target_cpu", FIRST), _VECTOR, _TICKET),
     Event.CSD_QUEUE_CPU: (
         _number("cpu", FIRST, "who is to run it"), Field("callsite", Kind.SITE, SECOND),
-        Field("func", Kind.FUNCTION, THIRD), _number("csd", FOURTH, _CSD.meaning)),
+        Field("func", Kind.FUNCTION, THIRD), replace(_CSD, of=FOURTH)),
     Event.CSD_FUNCTION_ENTRY: (_FUNC, _CSD, _number("source_cpu", THIRD, "who asked for it")),
     Event.CSD_FUNCTION_EXIT: (_FUNC, _CSD, _number("source_cpu", THIRD, "who asked for it")),
-    Event.CPUEMU_CSD_UNLOCK: (_number("csd", FIRST, _CSD.meaning),),
+    Event.CPUEMU_CSD_UNLOCK: (replace(_CSD, of=FIRST),),
     Event.CPUHP_ENTER: (
         _number("cpu", FIRST, "the CPU that comes or goes"), _number("target", SECOND, "the step it is on its way to"),
         _number("idx", THIRD, "the step that begins"), Field("fun", Kind.SITE, FOURTH)),
@@ -107,11 +113,13 @@ FIELDS: dict[Event, tuple[Field, ...]] = {
         _number("idx", THIRD, "the step that ends"),
         Field("ret", Kind.SIGNED, lambda args: signed(args[3]), "0, or a negative errno")),
     Event.SCHED_SWITCH: (
-        *_task("prev_", FIRST, "the task that stops"), Field("prev_state", Kind.TASK_STATE, SECOND),
-        *_task("next_", THIRD, "the task that goes on")),
-    Event.SCHED_WAKEUP: (*_task("", FIRST, "the task that is woken"), _number("target_cpu", SECOND)),
+        *_task("prev_", FIRST, "the task that stops"), _priority("prev_prio"),
+        Field("prev_state", Kind.TASK_STATE, SECOND),
+        *_task("next_", THIRD, "the task that goes on"), _priority("next_prio")),
+    Event.SCHED_WAKEUP: (*_task("", FIRST, "the task that is woken"), _priority("prio"), _number("target_cpu", SECOND)),
     Event.SCHED_MIGRATE_TASK: (
-        *_task("", FIRST, "the task that moves"), _number("orig_cpu", SECOND), _number("dest_cpu", THIRD)),
+        *_task("", FIRST, "the task that moves"), _priority("prio"), _number("orig_cpu", SECOND),
+        _number("dest_cpu", THIRD)),
     Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN: (_number("order", FIRST), Field("gfp_flags", Kind.GFP, SECOND)),
     Event.MM_VMSCAN_DIRECT_RECLAIM_END: (_number("nr_reclaimed", FIRST, "pages"),),
     Event.MM_VMSCAN_WAKEUP_KSWAPD: (_NID, _number("order", SECOND), Field("gfp_flags", Kind.GFP, THIRD)),

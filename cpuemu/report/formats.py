@@ -41,14 +41,20 @@ def _perfetto(found: Iterable[Record], image: Image, out: BinaryIO) -> None:
     write(found, image, out)
 
 
+def _trace_dat(found: Iterable[Record], image: Image, out: BinaryIO) -> None:
+    from cpuemu.report.trace_dat import write
+
+    write(found, image, out)
+
+
 def _write(lines: Iterator[str], out: BinaryIO) -> None:
     while some := list(islice(lines, LINES)):
         out.write(("\n".join(some) + "\n").encode(errors="replace"))
 
 
 FORMATS: dict[str, Callable[[Iterable[Record], Image, BinaryIO], None]] = {
-    "text": _text, "json": _json, "perfetto": _perfetto}
-BINARY = {"perfetto"}
+    "text": _text, "json": _json, "perfetto": _perfetto, "trace.dat": _trace_dat}
+BINARY = {"perfetto", "trace.dat"}
 
 
 def dump(form: str, found: Iterable[Record], image: Image, output: Path | None) -> None:

@@ -93,7 +93,8 @@ class Image:
     problems: list[str] = field(default_factory=list)
 
     def site(self, number: int) -> str:
-        return self.machine.sites[number].name if 0 <= number < NR_SITES else f"site {number}"
+        name = self.machine.sites[number].name if 0 <= number < NR_SITES else ""
+        return name or f"site {number}"
 
     def comm(self, number: int) -> str:
         if not 0 <= number < self.machine.dims.tasks:

@@ -67,7 +67,8 @@ def _reader(event: Event, names: Names) -> Callable[[Args], dict[str, Value]]:
 def value_of(names: Names) -> dict[Kind, Callable[[int], Value]]:
     """How a number of each kind is told."""
     return {
-        Kind.NUMBER: int, Kind.SIGNED: int, Kind.FLAG: bool, Kind.PFN: lambda pfn: pfn if pfn != NOBODY else None,
+        Kind.NUMBER: int, Kind.WIDE: int, Kind.SIGNED: int, Kind.FLAG: bool,
+        Kind.PFN: lambda pfn: pfn if pfn != NOBODY else None,
         Kind.GFP: names.gfp, Kind.SITE: names.site, Kind.WORD: names.word, Kind.FUNCTION: names.function,
         Kind.COMM: names.comm, Kind.PID: names.pid, Kind.VECTOR: _in(REASONS), Kind.TASK_STATE: _in(TASK_STATES),
         Kind.STOP_STATE: _in(STOP_STATES), Kind.MODE: lambda sync: "sync" if sync else "async",

@@ -26,7 +26,7 @@ HEADER = """\
 #           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
 #              | |         |   |||||     |         |"""
 
-_GFP = (
+GFP_NAMES = (
     ("GFP_KERNEL", Gfp.WAIT | Gfp.IO | Gfp.FS), ("GFP_NOFS", Gfp.WAIT | Gfp.IO), ("GFP_ATOMIC", Gfp.HIGH),
     ("GFP_NOIO", Gfp.WAIT), ("GFP_DMA", Gfp.DMA), ("GFP_DMA32", Gfp.DMA32), ("GFP_IO", Gfp.IO), ("GFP_FS", Gfp.FS),
     ("GFP_COLD", Gfp.COLD), ("GFP_NOWARN", Gfp.NOWARN), ("GFP_REPEAT", Gfp.REPEAT), ("GFP_NOFAIL", Gfp.NOFAIL),
@@ -41,7 +41,7 @@ def gfp_text(flags: int) -> str:
     """``GFP_KERNEL|GFP_NORETRY``; no flag at all is GFP_NOWAIT."""
     names = []
     left = flags
-    for name, bits in _GFP:
+    for name, bits in GFP_NAMES:
         if left & bits == bits:
             names.append(name)
             left &= ~bits

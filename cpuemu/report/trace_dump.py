@@ -51,7 +51,8 @@ cpuemu launch prints its run directory.  Times are seconds since power-on; a neg
               "repeated: all must have one).")
 @click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N of what is left.")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True,
-              help="ftrace text, one JSON object a line, a timeline for ui.perfetto.dev (docs/trace-formats.md).")
+              help="ftrace text, one JSON object a line, a timeline for ui.perfetto.dev, or for trace-cmd and "
+                   "KernelShark (docs/trace-formats.md).")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write to a file instead of standard output.")
 @click.option("--state", is_flag=True, help="The machine's state from its RAM, instead of the trace.")

@@ -19,9 +19,8 @@ from cpuemu.report.text import names_of
 
 TOGETHER = 256
 """Events of a CPU in one bundle."""
-KERNELS_STATE = {TaskState.INTERRUPTIBLE: 1, TaskState.UNINTERRUPTIBLE: 2, TaskState.DEAD: 16}
+KERNELS_STATE: dict[int, int] = {TaskState.INTERRUPTIBLE: 1, TaskState.UNINTERRUPTIBLE: 2, TaskState.DEAD: 16}
 """prev_state as the kernel numbers it; any other is 0, running."""
-PRIORITY = 120
 
 Fill = Callable[[Any, Args], None]
 
@@ -112,8 +111,7 @@ def _special(event: Event) -> list[tuple[str, Callable[[Args], Any]]]:
     if event == Event.IPI_RAISE:
         return [("target_cpus", lambda args: 1 << args[0] & 0xFFFFFFFF)]
     if event == Event.SCHED_SWITCH:
-        return [("prev_state", lambda args: KERNELS_STATE.get(TaskState(args[1]), 0) if args[1] < 6 else 0),
-                ("prev_prio", lambda args: PRIORITY), ("next_prio", lambda args: PRIORITY)]
+        return [("prev_state", lambda args: KERNELS_STATE.get(args[1], 0))]
     if event == Event.SCHED_WAKEUP:
-        return [("prio", lambda args: PRIORITY), ("success", lambda args: 1)]
+        return [("success", lambda args: 1)]
     return []
