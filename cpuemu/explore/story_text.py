@@ -130,6 +130,18 @@ def _told(scene: Scene, last: str) -> list[str]:
     return lines
 
 
+def sentence(move: Move) -> str:
+    """What somebody is about to do, in one line; in brackets what stands in the word now."""
+    if move.does in ("takes", "sends"):
+        return " ".join(_told(Scene(0, move), ""))
+    if move.cpu is None or not move.word:
+        return f"{move.point}: {_does(move)}"
+    if move.does == "locks":
+        return f"{move.point}: takes {move.word}"
+    does = "waits for" if move.does == "waits" else move.does
+    return f"{move.point}: {does} {move.word} ({_value(move, move.before)})"
+
+
 def _detail(move: Move, detail: str) -> str:
     """The part of the function, unless the word says the same."""
     return "" if not detail or move.word.endswith(detail) else f"{detail}: "
@@ -144,7 +156,7 @@ def _does(move: Move) -> str:
     if move.does == "locks":
         return f"{move.word} taken"
     if move.does == "waits":
-        return f"waited for {move.word}: {after}"
+        return f"waits for {move.word}: {after}"
     if before != after:
         return f"{move.word} {before} → {after}"
     return f"{move.word} = {after}"

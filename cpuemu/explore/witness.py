@@ -129,8 +129,13 @@ class Witness:
             told["move"] = asdict(describe(look, event))
             told["able"] = [actor_name(each.actor, machine.dims.cpus) for each in enabled]
         else:
-            told["stands"] = [asdict(_stand(look, cpu)) for cpu in range(machine.dims.cpus)]
+            told["stands"] = [asdict(each) for each in stands(look)]
         return json.dumps(told)
+
+
+def stands(look: Look) -> list[Stand]:
+    """Of every CPU."""
+    return [_stand(look, cpu) for cpu in range(look.machine.dims.cpus)]
 
 
 def _stand(look: Look, number: int) -> Stand:
