@@ -96,9 +96,10 @@ class _Lines:
 
 def _wrapped(sentence: str, width: int) -> list[str]:
     indent = len(sentence) - len(sentence.lstrip())
-    limit = width - indent - (2 if " " in sentence.strip() else 0)
-    fits = [piece for word in _LONG.split(sentence) for piece in _pieces(word, limit)]
-    return textwrap.wrap("".join(fits), width, subsequent_indent=" " * (indent + 2), break_on_hyphens=False)
+    first, *rest = _LONG.split(sentence.strip())
+    fits = [*_pieces(first, width - indent), *(piece for word in rest for piece in _pieces(word, width - indent - 2))]
+    return textwrap.wrap(" " * indent + "".join(fits), width, subsequent_indent=" " * (indent + 2),
+                         break_on_hyphens=False)
 
 
 def _pieces(word: str, width: int) -> Generator[str]:
