@@ -65,9 +65,14 @@ class Apic:
         """Of us, that each frame was sent to."""
         self.life_taken = generation & 0xFFFF
         """The same of the last frame taken."""
+        self._tickets = machine.header.addr(Header.tickets)
+        self.open()
+
+    def open(self) -> None:
+        """A context and a socket of this process's own, linked to nobody yet."""
+        who, generation, machine = self.who, self.generation, self.machine
         self._linked: dict[int, int] = {}
         self._peers: dict[int, bytes] = {}
-        self._tickets = machine.header.addr(Header.tickets)
         self.context = zmq.Context(1)
         self.socket = socket = self.context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -78,7 +83,7 @@ class Apic:
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.ROUTING_ID, routing_id(who, generation))
         if who < machine.dims.cpus:
-            socket.bind("ipc://" + socket_path(directory, who, generation))
+            socket.bind("ipc://" + socket_path(self.directory, who, generation))
         self.fd = int(socket.getsockopt(zmq.FD))
 
     # --- sending -------------------------------------------------------------------------------------------

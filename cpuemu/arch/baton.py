@@ -53,9 +53,13 @@ class Baton:
         """Done: the baton goes back for good."""
         self._turns.give_back(actor, ActorState.DONE)
 
-    def wait(self, actor: int) -> None:
-        """Block until the conductor gives this actor the baton."""
-        self._turns.wait(actor)
+    def wait(self, actor: int) -> int:
+        """Block until the conductor gives this actor the baton; the ticket that comes with it."""
+        return self._turns.wait(actor)
+
+    def stand_by(self, actor: int) -> None:
+        """The baton goes back, at the same point; it comes again to a copy of this process."""
+        self._turns.give_back(actor, ActorState.POINT)
 
     # --- the conductor -------------------------------------------------------------------------------------
 
@@ -73,7 +77,16 @@ class Baton:
 
     def let(self, actor: int, alive: Callable[[int], bool], ticket: int = 0) -> None:
         """Give the baton to an actor and wait until it is back.  Raises ActorDied; ``alive`` is asked now and then."""
-        back = self._turns.let(actor, ticket, LOOK_US)
+        if not self._turns.let(actor, ticket, LOOK_US):
+            self.await_back(actor, alive)
+
+    def grant(self, actor: int) -> None:
+        """Give the baton to an actor whose process is still to be made."""
+        self.actors[actor].state = ActorState.RUNNING
+
+    def await_back(self, actor: int, alive: Callable[[int], bool]) -> None:
+        """Until the baton is back.  As ``let`` else."""
+        back = self._turns.back(actor, LOOK_US)
         while not back:
             if not alive(actor):
                 raise ActorDied(f"actor {actor} died after its point {self.actors[actor].site}")

@@ -14,7 +14,7 @@ is taken when its CPU goes on.
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.baton import Baton
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 P_IDLE = site("cpu_idle")
 P_LEND = site("cpu:lend")
 FRAME_MS = 1
+STAND_BY = (1 << 64) - 1
+"""Instead of a ticket: the CPU's process is to stand by at this point, and goes on in copies."""
 
 
 class Clock(View, align=64):
@@ -45,13 +47,15 @@ class Clock(View, align=64):
 class ControlledGate:
     """One decision a point.  ``batch`` is one operation of the compiled loop, which then asks for no interrupts.
 
-    ``stacks``: the stack of a task stands in RAM at every point, not only where it sleeps.
+    ``stacks``: the stack of a task stands in RAM at every point, not only where it sleeps.  ``stand_by`` returns in
+    each copy of this process, which is then at the same point.
     """
 
     batch = 1
 
-    def __init__(self, baton: Baton, clock: Clock, stacks: bool = False) -> None:
-        self.baton, self.clock, self.stacks = baton, clock, stacks
+    def __init__(self, baton: Baton, clock: Clock, stacks: bool = False,
+                 stand_by: Callable[[], None] | None = None) -> None:
+        self.baton, self.clock, self.stacks, self.stand_by = baton, clock, stacks, stand_by
 
     def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
         self._step(cpu, site, word, kind)
@@ -73,7 +77,8 @@ class ControlledGate:
             opens = not cpu.me.irqs_off and not cpu.me.hardirq
             if self.stacks:
                 cpu.machine.tasks[cpu.me.current].stack = cpu.backtrace()
-            ticket = self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)
+            while (ticket := self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)) == STAND_BY:
+                self._copied(cpu)
             if cpu.off():
                 raise PowerOff
             if ticket:
@@ -84,6 +89,14 @@ class ControlledGate:
                 return
             if cpu.me.need_resched:
                 cpu.traps.preempt(cpu)
+
+    def _copied(self, cpu: Cpu) -> None:
+        """No frame is on its way.  The process that stands by has no socket, each of its copies one of its own."""
+        assert self.stand_by is not None
+        cpu.apic.close()
+        self.stand_by()
+        cpu.apic.open()
+        cpu.listen()
 
     def _deliver(self, cpu: Cpu, ticket: int) -> None:
         if cpu.borrowed:

@@ -132,6 +132,11 @@ class Cpu:
         self.me = self.machine.cpus[number]
         self.bell = self.doorbells[number]
         self._sleeping = self.me.addr(layout.Cpu.sleeping)
+        self.listen()
+
+    def listen(self) -> None:
+        """What this CPU sleeps on.  Context: its controller's socket is open."""
+        apic = self.apic
         self._open, self._shut = select.poll(), select.poll()
         if apic.fd >= 0:
             self._open.register(apic.fd, select.POLLIN)

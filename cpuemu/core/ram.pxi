@@ -2,7 +2,9 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
+
+cdef Py_ssize_t PAGE = 4096
 
 
 cdef class Ram:
@@ -52,6 +54,28 @@ cdef class Ram:
             here, there, size = here + 8, there + 8, size - 8
         memcpy(there, here, size)
         return copy
+
+    def whole(self):
+        """A copy of all of it.  Context: nobody writes."""
+        return PyBytes_FromStringAndSize(self.base, self.size)
+
+    def restore(self, bytes copy):
+        """All of it as in a copy; pages that are as they were are not written.  The number of those that were not.
+
+        Context: nobody else reads or writes.
+        """
+        cdef Py_ssize_t offset = 0, size
+        cdef char *source = PyBytes_AS_STRING(copy)
+        cdef int written = 0
+        if PyBytes_GET_SIZE(copy) != self.size:
+            raise IndexError(f"a copy of {PyBytes_GET_SIZE(copy):#x} bytes, and RAM has {self.size:#x}")
+        while offset < self.size:
+            size = min(PAGE, self.size - offset)
+            if memcmp(self.base + offset, source + offset, size):
+                memcpy(self.base + offset, source + offset, size)
+                written += 1
+            offset += size
+        return written
 
     def store_bytes(self, Py_ssize_t offset, bytes data):
         """Store a text: not whole to who reads it meanwhile."""

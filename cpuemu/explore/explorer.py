@@ -1,4 +1,4 @@
-"""Exploring a scenario: schedule after schedule, each in a process of its own, strategies in turn, failures kept.
+"""Exploring a scenario: schedule after schedule, strategies in turn, failures kept.
 
 A failure is kept once a *signature*: the verdict, the rule, and the CPUs that it names left out.  What was found is on
 disk before the next schedule is counted.  With a journal an exploration can be stopped at any moment: whoever gives the
@@ -7,6 +7,7 @@ same command again counts what is in it, and goes on.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -22,7 +23,7 @@ from cpuemu.explore.strategies.dfs import Frontier, Path
 from cpuemu.explore.strategies.dpor import Dpor
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.tally import Report, Search, Tally
-from cpuemu.explore.worlds import Result, run_worlds
+from cpuemu.explore.worlds import Result, Worlds
 from cpuemu.scenarios.base import Scenario
 
 WAVE = 32
@@ -62,7 +63,7 @@ class Exploration:
         self.end = time.monotonic() + self.seconds if self.seconds else inf
         self.state: bytes | None = None
         self.waiting = iter(self.journal.entries[:] if self.journal else ())
-        with interrupts() as self.interrupted:
+        with interrupts() as self.interrupted, Worlds(self.scenario, self.jobs, self.interrupted) as self.worlds:
             try:
                 if is_search(self.strategies[0]):
                     self._search(self.strategies[0])
@@ -125,7 +126,7 @@ class Exploration:
         """One schedule at a time: which one comes next is known when the one before has ended."""
         search.classes = 0
         while self.report.schedules < self.schedules and not search.exhausted:
-            entry = next(self._run([(name, 0)], lambda *_: self._dpor(), jobs=1), None)
+            entry = next(self._run([(name, 0)], lambda *_: self._dpor()), None)
             if entry is None:
                 return
             search.classes += not entry.search["redundant"]
@@ -143,8 +144,7 @@ class Exploration:
 
     # --- running and counting ------------------------------------------------------------------------------
 
-    def _run(self, plan: Sequence[Run], strategy: Callable[[str, int], Strategy],
-             jobs: int | None = None) -> Generator[Entry]:
+    def _run(self, plan: Sequence[Run], strategy: Callable[[str, int], Strategy]) -> Generator[Entry]:
         """Each of the plan, counted: those that the journal knows, then the others, which are run.
 
         ``strategy`` is asked with a name and the number of the schedule in the exploration.
@@ -160,12 +160,9 @@ class Exploration:
         if not left:
             return
         runs = ((strategy(name, number), seed) for number, (name, seed) in enumerate(left, self.report.schedules))
-        worlds = run_worlds(self.scenario, runs, jobs or self.jobs, self.interrupted)
-        try:
-            for (name, seed), result in zip(left, worlds, strict=False):  # fewer when it is interrupted
+        with contextlib.closing(self.worlds.run(runs)) as results:
+            for (name, seed), result in zip(left, results, strict=False):  # fewer when it is interrupted
                 yield self._found(name, seed, result)
-        finally:
-            worlds.close()
 
     def _found(self, name: str, seed: int, result: Result) -> Entry:
         """On disk first: the failure, then the journal's line, whose presence says that the failure is there."""

@@ -12,18 +12,16 @@ was a ZeroMQ context, and a pipe tells them who they are.
 
 from __future__ import annotations
 
-import os
-import struct
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 
-from cpuemu.arch.apic import Apic
 from cpuemu.arch.lending import keeps
 from cpuemu.coordinator.hands import new_life
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.core import Ram
 from cpuemu.explore.strategies.base import Event
-from cpuemu.layout import Hotplug, Machine, Process, ProcessState, Vector
+from cpuemu.layout import Hotplug, Machine, Process, ProcessState
 from cpuemu.sites import site
 
 P_ROW = site("coordinator:row")
@@ -31,13 +29,17 @@ LOOK_S, PATIENCE_S = 0.0005, 30.0
 
 
 class ParkedHands:
-    """What the coordinator of a schedule does to processes.  ``let``: gives the baton to a CPU and waits for it."""
+    """What the coordinator of a schedule does to processes and to the interrupt controller.
 
-    def __init__(self, ram: Ram, machine: Machine, apic: Apic, spares: Sequence[int],
-                 let: Callable[[int], None]) -> None:
-        self.ram, self.machine, self.apic, self.let = ram, machine, apic, let
-        self.spares = list(enumerate(spares, machine.dims.cpus))
-        """Entries of processes that wait on their pipes, and the pipes."""
+    ``interrupt`` raises the platform vector; ``copy_spare`` makes a process for a CPU, an entry of RAM, and a
+    generation; ``let`` gives the baton to a CPU and waits for it.
+    """
+
+    def __init__(self, ram: Ram, machine: Machine, interrupt: Callable[[int], None],
+                 copy_spare: Callable[[int, int, int], None], let: Callable[[int], None]) -> None:
+        self.ram, self.machine, self.interrupt, self.copy_spare, self.let = ram, machine, interrupt, copy_spare, let
+        self.spares = count(machine.dims.cpus)
+        """Entries that no process has had."""
 
     def start_process(self, cpu: int) -> None:
         words = self.machine.cpus[cpu]
@@ -49,11 +51,10 @@ class ParkedHands:
             last.state = ProcessState.RUNNING
         else:
             self.ram.cmpxchg(last.addr(Process.state), ProcessState.KEPT, ProcessState.ABANDONED)
-            entry, pipe = self.spares.pop(0)
-            spare = self.machine.processes[entry]
+            spare = self.machine.processes[next(self.spares)]
             spare.cpu, spare.state = cpu, ProcessState.RUNNING
-            spare.generation = new_life(self.ram, self.machine, cpu, entry)
-            os.write(pipe, struct.pack("i", cpu))
+            spare.generation = new_life(self.ram, self.machine, cpu, spare.index)
+            self.copy_spare(cpu, spare.index, spare.generation)
         self.let(cpu)
 
     def _await_parked(self, process: Process) -> None:
@@ -64,7 +65,7 @@ class ParkedHands:
             time.sleep(LOOK_S)
 
     def platform_interrupt(self, cpu: int) -> None:
-        self.apic.send(cpu, Vector.PLATFORM)
+        self.interrupt(cpu)
 
     def expect_exit(self, cpu: int) -> None:
         pass

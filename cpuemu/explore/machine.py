@@ -1,35 +1,30 @@
-"""A whole machine under the baton: one schedule, from power-on to a finding, a deadlock or the end of its tasks.
+"""A whole machine under the baton: schedule after schedule, each to a finding, a deadlock or the end of its tasks.
 
 The same processes, sockets and kernel code as in a free run; the gate is the controlled one.  Actors are the CPUs, and
 of each CPU the delivery of every vector: a pending interrupt moves when it is chosen; and the coordinator, which walks
-the scenario's hotplug requests.  Coming up is no part of the search: until the workload is let go, everybody moves in
-turn and interrupts are taken at once.
+the scenario's hotplug requests.  Coming up is no part of the search, and happens once: until the workload is let go,
+everybody moves in turn and interrupts are taken at once.  There the CPUs' processes stand by, and RAM is remembered:
+each schedule runs in copies of them (explore/copies.py), on RAM as it was.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import mmap
 import os
-import struct
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.baton import Baton
-from cpuemu.arch.controlled import Clock, ControlledGate
-from cpuemu.arch.cpu import PowerOff
-from cpuemu.arch.lending import run
-from cpuemu.arch.ram import create_ram, create_rings, open_ram, open_rings
+from cpuemu.arch.controlled import STAND_BY, Clock
+from cpuemu.arch.ram import RamFile, create_ram, create_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
-from cpuemu.coordinator.processes import die_with, kill, start, title
 from cpuemu.core import Core, Ram
 from cpuemu.errors import UserError
+from cpuemu.explore.copies import Processes
 from cpuemu.explore.hotplug import ParkedHands, Requests
 from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.strategies.base import Event, Search, Strategy
@@ -37,7 +32,6 @@ from cpuemu.kernel.hung_task import edges, explain, find_cycle
 from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
 from cpuemu.kernel.page_audit import audit
-from cpuemu.kernel.sched import CpuOffline
 from cpuemu.kernel.smpboot import smp_prepare_cpus
 from cpuemu.layout import (
     Actor,
@@ -55,7 +49,6 @@ from cpuemu.profiles import profile_named
 from cpuemu.scenarios.base import Scenario
 from cpuemu.workloads.base import Request, Workload
 from cpuemu.workloads.load import load
-from cpuemu.workloads.python_task import Guarded
 
 STEP_NS = 1000
 STEP_LIMIT = 50_000
@@ -68,46 +61,22 @@ Observe = Callable[[Machine, Sequence[Event]], None]
 """Is shown the machine and who can move, before each step; and at the end, when it is nobody any more."""
 
 
-def run_schedule(scenario: Scenario, strategy: Strategy, seed: int, directory: Path,
-                 observe: Observe | None = None) -> Schedule:
-    """One schedule, its files in an empty ``directory``.  Context: this process has no ZeroMQ context, yet.
+class Explored:
+    """A machine that has come up, and its conductor.  Context: this process has no ZeroMQ context, yet.
 
-    Observed, a machine has every task's stack in RAM at every point.
+    ``directory``: an empty one, for its files.  ``stacks``: every task's stack is in RAM at every point.
+    Raises UserError on what cannot be explored.
     """
-    world = _World(scenario, directory, stacks=observe is not None)
-    try:
-        return world.run(strategy, seed, observe or (lambda machine, enabled: None))
-    finally:
-        world.end()
-
-
-class _World:
-    """The machine of one schedule, and its conductor."""
 
     def __init__(self, scenario: Scenario, directory: Path, stacks: bool = False) -> None:
-        cpus, self.stacks = scenario.cpus, stacks
-        self.scenario, self.count = scenario, cpus
+        cpus = scenario.cpus
+        self.scenario, self.count, self.place = scenario, cpus, str(directory)
         self.done, self.done_ns = (0, 0), 0
-        self.entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
-        workload = workload_of(scenario)
-        if workload.streams or not workload.tasks:
-            raise UserError(f"{scenario.workload}: nothing to explore; give tasks that end, FILE.py:CLASS, as "
-                            "launch takes it (a recording has an order of its own)")
-        zones = zones_for(scenario.memory, cpus)
-        image = create_ram(directory, workload.dimensions(cpus, zones))
-        create_rings(directory, cpus, RINGS)
-        self.image, self.machine = image, image.machine
-        header = self.machine.header
-        header.silent = not scenario.oracles
-        header.preempt_model = Preempt[scenario.preempt.upper()]
-        header.private_ipi_mask, header.park, header.checked = profile_named(scenario.profile).private_ipi_mask, 1, 1
-        with memoryview(image.mapping) as view:
-            workload.write(self.machine, view, seed=1)
-        free_area_init(self.machine, image.mapping, Core(image.ram, None, (0, 0), 0, 0), zones, cpus, workload.held)
-        smp_prepare_cpus(self.machine)
+        self.image, self.rings, workload = _memory(scenario, directory)
+        self.machine = self.image.machine
         stage = mmap.mmap(-1, Clock.SIZE + cpus * Actor.SIZE)
         ram = Ram(stage)
-        self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, image.ram)
+        self.clock, self.baton = Clock(ram, 0), Baton(ram, Clock.SIZE, cpus, self.image.ram)
         self.next: list[Event | None] = [None] * cpus
         """What each CPU does next, None for one that is done: it changes only while the CPU runs."""
         self.opens = [False] * cpus
@@ -115,40 +84,63 @@ class _World:
         self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
-        place = str(directory)
-        boot = self.entry.Boot(0, 1, 0, place, place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
-                               workload.python_path)
-        self.pids = []
+        self.coordinator = cpus * (1 + Vector.NR)
+        boot = importlib.import_module("workers.entry").Boot(  # by name: cpuemu never imports workers
+            0, 1, 0, self.place, self.place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
+            workload.python_path)
         for cpu in range(cpus):
             words, process = self.machine.cpus[cpu], self.machine.processes[cpu]
             words.generation, words.state = 1, CpuState.STARTING
             process.generation, process.state = 1, ProcessState.RUNNING
             words.process = words.runner = process.cpu = cpu
-            mine = replace(boot, cpu=cpu, process=cpu)
-            self.pids.append(start(f"cpuemu cpu {cpu} gen 1", _cpu, self, mine, os.getpid()))
-        self.pipes = [os.pipe() for _, up in scenario.requests if up]
-        for entry, (theirs, _) in enumerate(self.pipes, cpus):
-            mine = replace(boot, process=entry)
-            self.pids.append(start("cpuemu spare", _spare, self, mine, theirs, os.getpid()))
+        self.processes = Processes(scenario, boot, self.baton, self.clock, stacks)
         # From here on there may be a ZeroMQ thread in this process: nobody is forked from it any more.
-        self.apic = Apic(image.ram, self.machine, cpus, 1, str(directory))
-        self.hands = ParkedHands(image.ram, self.machine, self.apic, [ours for _, ours in self.pipes], self._let)
-        self.coordinator = cpus * (1 + Vector.NR)
-        self.requests = Requests(self.machine, self.hands, scenario.requests, self.coordinator)
+        self.apic: Apic | None = None
+        try:
+            self._come_up()
+        except BaseException:
+            self.end()
+            raise
 
     def end(self) -> None:
-        for pid in self.pids:
-            kill(pid)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-        self.apic.close(linger_ms=0)
-        for descriptor in (*self.bells, *self.lifeline, *(each for pipe in self.pipes for each in pipe)):
+        self.processes.end()
+        self._unplug()
+        for descriptor in (*self.bells, *self.lifeline):
             os.close(descriptor)
+
+    def _come_up(self) -> None:
+        """Bring the CPUs up, have their processes stand by, and remember how everything is."""
+        self._ask([])
+        self._boot()
+        self._unplug()
+        for cpu in range(self.count):
+            self.baton.let(cpu, self._alive, STAND_BY)
+        for pair in self.machine.pairs:
+            pair.word = 0  # sockets that are linked no more
+        self.memory, self.traces = self.image.ram.whole(), self.rings.whole()
+        self.start = self.clock.now_ns, list(self.next), list(self.opens)
+
+    def _ask(self, requests: Sequence[tuple[int, bool]]) -> None:
+        """What the coordinator is to walk from here on."""
+        self.hands = ParkedHands(self.image.ram, self.machine, self._interrupt, self.processes.copy_spare, self._let)
+        self.requests = Requests(self.machine, self.hands, requests, self.coordinator)
+
+    def _interrupt(self, cpu: int) -> None:
+        """Raise the platform vector."""
+        if self.apic is None:
+            self.apic = Apic(self.image.ram, self.machine, self.count, 1, self.place)
+        self.apic.send(cpu, Vector.PLATFORM)
+
+    def _unplug(self) -> None:
+        """Close the coordinator's own interrupt controller."""
+        if self.apic is not None:
+            self.apic.close(linger_ms=0)
+        self.apic = None
 
     # --- one schedule --------------------------------------------------------------------------------------
 
-    def run(self, strategy: Strategy, seed: int, observe: Observe) -> Schedule:
-        self._boot()
+    def run(self, strategy: Strategy, seed: int, observe: Observe = lambda machine, enabled: None) -> Schedule:
+        self._begin()
         schedule = Schedule()
         strategy.begin(self.coordinator + 1, Random(seed))
         header = self.machine.header
@@ -167,6 +159,19 @@ class _World:
         observe(self.machine, [])
         self._judge(schedule)
         return schedule
+
+    def _begin(self) -> None:
+        """The machine as it was when it had come up, in processes of this schedule's own."""
+        self.processes.end_copies()
+        self._unplug()
+        self.processes.copy(self.baton, self._alive)
+        self.image.ram.restore(self.memory)
+        self.rings.restore(self.traces)
+        self.clock.now_ns, following, opens = self.start
+        self.next, self.opens = list(following), list(opens)
+        self.done, self.done_ns = (0, 0), self.clock.now_ns
+        self.processes.tell(self.machine)
+        self._ask(self.scenario.requests)
 
     def _over(self) -> bool:
         header = self.machine.header
@@ -191,10 +196,9 @@ class _World:
             assert not operation.result, f"cpu {cpu} did not come up: {operation.result}"
         header = self.machine.header
         header.state, header.go = MachineState.RUNNING, 1
-        self.done_ns = self.clock.now_ns
         for cpu in booted:
-            self.hands.platform_interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
-        self._in_turn(lambda: not any(cpu.pending[Vector.PLATFORM] for cpu in self.machine.cpus))
+            self._interrupt(cpu)  # who sleeps on header.go is woken by its own CPU
+        self._in_turn(lambda: not any(cpu.pending.whole() for cpu in self.machine.cpus))
 
     def _in_turn(self, done: Callable[[], bool]) -> None:
         """No search: interrupts first, then CPU after CPU."""
@@ -248,7 +252,7 @@ class _World:
         self.opens[cpu] = self.baton.opens(cpu)
 
     def _alive(self, cpu: int) -> bool:
-        return process_state(self.pids[self.machine.cpus[cpu].runner]) not in ("", "Z")
+        return process_state(self.processes.pid(self.machine.cpus[cpu].runner)) not in ("", "Z")
 
     def _advance_time(self) -> bool:
         """Nobody can move: to the next deadline.  False: there is none, it is a deadlock."""
@@ -275,48 +279,28 @@ class _World:
                 schedule.verdict, schedule.message = "failed", f"page-conservation: {lost[0]}"
 
 
+def _memory(scenario: Scenario, directory: Path) -> tuple[RamFile, Ram, Workload]:
+    """RAM as the firmware leaves it, the rings, and what the tasks do.  Raises UserError."""
+    workload, cpus = workload_of(scenario), scenario.cpus
+    if workload.streams or not workload.tasks:
+        raise UserError(f"{scenario.workload}: nothing to explore; give tasks that end, FILE.py:CLASS, as "
+                        "launch takes it (a recording has an order of its own)")
+    zones = zones_for(scenario.memory, cpus)
+    image = create_ram(directory, workload.dimensions(cpus, zones))
+    rings = create_rings(directory, cpus, RINGS)
+    header = image.machine.header
+    header.silent = not scenario.oracles
+    header.preempt_model = Preempt[scenario.preempt.upper()]
+    header.private_ipi_mask, header.park, header.checked = profile_named(scenario.profile).private_ipi_mask, 1, 1
+    with memoryview(image.mapping) as view:
+        workload.write(image.machine, view, seed=1)
+    free_area_init(image.machine, image.mapping, Core(image.ram, None, (0, 0), 0, 0), zones, cpus, workload.held)
+    smp_prepare_cpus(image.machine)
+    return image, Ram(rings.mapping), workload
+
+
 def workload_of(scenario: Scenario) -> Workload:
     """What its tasks do.  Raises UserError."""
     if scenario.workload:
         return load(scenario.workload, Request(scenario.cpus))
     return Workload(scenario.name, scenario.plans())
-
-
-def _cpu(world: _World, boot: Any, parent: int) -> None:
-    """A CPU's process, from the baton's first touch to the end of the machine.  ``boot``: as workers.entry has it."""
-    die_with(parent)
-    world.baton.wait(boot.cpu)
-    boots, park = importlib.import_module("workers.boot"), importlib.import_module("workers.park")
-    image, rings = open_ram(Path(boot.run_dir)), open_rings(Path(boot.run_dir))
-    lives = []  # greenlets that are collected run their cleanup: no CPU that has left may do that
-    while True:
-        gate = ControlledGate(world.baton, world.clock, world.stacks)
-        cpu = world.entry.plug_in(boot, image, rings, gate)
-        lives.append(cpu)
-        if world.scenario.tasks:
-            cpu.workload = Guarded(world.scenario, Path(world.scenario.name))
-        cpu.core.control()
-        try:
-            (boots.secondary_processor if boot.cpu else boots.boot_processor)(cpu)
-            run(cpu)
-        except CpuOffline:
-            pass
-        except PowerOff:
-            world.baton.leave(cpu.number)
-            return
-        try:
-            if not park.play_dead(cpu):
-                return  # it had kept tasks, and its CPU has a new process
-        except PowerOff:
-            return
-        world.baton.wait(boot.cpu)
-        boot = replace(boot, generation=world.machine.processes[boot.process].generation)
-
-
-def _spare(world: _World, boot: Any, pipe: int, parent: int) -> None:
-    """A process for a CPU whose own one keeps tasks when it comes back."""
-    die_with(parent)
-    cpu, = struct.unpack("i", os.read(pipe, 4))
-    generation = world.machine.processes[boot.process].generation
-    title(f"cpuemu cpu {cpu} gen {generation}")
-    _cpu(world, replace(boot, cpu=cpu, generation=generation), parent)

@@ -1,18 +1,21 @@
-"""Worlds: each schedule in a process of its own, and what it says of it.
+"""Worlds: machines in processes of their own, and what each says of the schedules that it runs.
 
-``run_worlds`` gives results in the order of the runs, however many run at a time.
+Results come in the order of the runs, however many run at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import select
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from cpuemu.coordinator.power_on import remove_sockets, socket_directory
 from cpuemu.coordinator.processes import die_with, exit_status, kill, start
 from cpuemu.errors import UserError
 from cpuemu.explore import species
-from cpuemu.explore.machine import run_schedule
+from cpuemu.explore.machine import Explored, Observe
 from cpuemu.explore.schedule import Schedule
 from cpuemu.explore.signature import signature
 from cpuemu.explore.species import Access, Pair
@@ -33,6 +36,7 @@ from cpuemu.scenarios.base import Scenario
 
 WORLD_LIMIT_S = 300.0
 LOOK_MS = 200
+LENGTH = struct.Struct("<I")
 
 
 class Interrupted(Exception):
@@ -79,58 +83,106 @@ Watch = Callable[[Machine, Sequence[Event]], str]
 """What is to be said of a machine and of who can move, before each step."""
 
 
+class Worlds:
+    """Up to ``jobs`` worlds of one scenario; each runs one schedule after the other.  ``with`` ends them.
+
+    ``interrupted``: no longer empty, nothing more is run.
+    """
+
+    def __init__(self, scenario: Scenario, jobs: int, interrupted: Sequence[float] = (),
+                 watch: Watch | None = None) -> None:
+        self.scenario, self.jobs, self.interrupted, self.watch = scenario, jobs, interrupted, watch
+        self.cores = cycle(sorted(os.sched_getaffinity(0)))
+        self.idle: deque[World] = deque()
+        self.begun: deque[World] = deque()
+
+    def __enter__(self) -> Worlds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
+        while self.idle:
+            self.idle.pop().end()
+
+    def run(self, runs: Iterable[tuple[Strategy, int]]) -> Generator[Result]:
+        """The result of each (strategy, seed), in their order.  Those that were begun are dropped whatever happens."""
+        try:
+            for strategy, seed in runs:
+                result = self._oldest() if len(self.begun) == self.jobs else None
+                self._begin(strategy, seed)
+                if result is not None:
+                    yield result
+            while self.begun:
+                yield self._oldest()
+        except Interrupted:
+            pass
+        finally:
+            self.drop()
+
+    def _begin(self, strategy: Strategy, seed: int) -> None:
+        if self.idle:
+            world = self.idle.popleft()
+            world.begin(strategy, seed)
+        else:
+            world = World(self.scenario, strategy, seed, next(self.cores), self.watch)
+        self.begun.append(world)
+
+    def _oldest(self) -> Result:
+        result = self.begun[0].result(self.interrupted)
+        self.idle.append(self.begun.popleft())
+        return result
+
+    def drop(self) -> None:
+        """End the worlds whose schedules are under way."""
+        while self.begun:
+            self.begun.pop().end()
+
+
 def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int, interrupted: Sequence[float] = (),
                watch: Watch | None = None) -> Generator[Result]:
-    """The result of each (strategy, seed), in their order, until ``interrupted`` is no longer empty.
-
-    Worlds that were begun are ended whatever happens.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    begun: deque[World] = deque()
-    try:
-        for number, (strategy, seed) in enumerate(runs):
-            if len(begun) == jobs:
-                yield begun[0].result(interrupted)
-                begun.popleft()
-            begun.append(World(scenario, strategy, seed, cores[number % len(cores)], watch))
-        while begun:
-            yield begun[0].result(interrupted)
-            begun.popleft()
-    except Interrupted:
-        pass
-    finally:
-        for world in begun:
-            world.end()
+    """As ``Worlds.run``, in worlds that end with it."""
+    with Worlds(scenario, jobs, interrupted, watch) as worlds:
+        yield from worlds.run(runs)
 
 
 def run_world(scenario: Scenario, strategy: Strategy, seed: int) -> Result:
     """One schedule.  Raises UserError."""
-    return next(run_worlds(scenario, [(strategy, seed)], 1))
+    with contextlib.closing(run_worlds(scenario, [(strategy, seed)], 1)) as results:
+        return next(results)
 
 
 class World:
-    """One schedule in a process of its own, because ZeroMQ and a fork do not go together.
+    """A machine in a process of its own, because ZeroMQ and a fork do not go together; schedule after schedule.
 
-    ``core``: where all its processes run; a hand-over within one core costs a quarter of one between two.
+    The strategy of the first one comes to it by the fork, those of others are pickled.  ``core``: where all its
+    processes run; a hand-over within one core costs a quarter of one between two.
     """
 
     def __init__(self, scenario: Scenario, strategy: Strategy, seed: int, core: int,
                  watch: Watch | None = None) -> None:
         # Ours, not the world's: whoever kills the world leaves nothing behind; if we are killed, the next one sweeps.
         self.directory = socket_directory()
-        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, watch, self.directory, theirs,
-                         self.channel, os.getpid())
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.channel = Channel(ours)
+        self.pid = start("cpuemu world", _world, scenario, strategy, seed, core, watch, self.directory, theirs, ours,
+                         os.getpid())
         theirs.close()
         self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
 
+    def begin(self, strategy: Strategy, seed: int) -> None:
+        """The next schedule.  Context: the result of the one before has been taken."""
+        self.channel.send(pickle.dumps((strategy, seed)))
+
     def result(self, interrupted: Sequence[float] = ()) -> Result:
         """Wait for it.  Raises UserError, and Interrupted as soon as that is no longer empty."""
-        try:
-            said = self._all(interrupted)
-        finally:
-            self.end()
+        end = time.monotonic() + WORLD_LIMIT_S
+        while not self.channel.comes(LOOK_MS):
+            if interrupted:
+                raise Interrupted
+            if time.monotonic() > end:
+                raise RuntimeError(f"the world of a schedule does not answer within {WORLD_LIMIT_S:.0f} s")
+        said = self.channel.receive()
         if not said:
             raise RuntimeError("the world of a schedule ended without an answer: what it said is above")
         answer: dict[str, Any] = msgpack.unpackb(said)
@@ -139,23 +191,6 @@ class World:
         return Result(**{**answer, "pairs": [tuple(each) for each in answer["pairs"]],
                          "accesses": [Access(*each) for each in answer["accesses"]],
                          "ran": [tuple(each) for each in answer["ran"]]})
-
-    def _all(self, interrupted: Sequence[float]) -> bytes:
-        poller = select.poll()
-        poller.register(self.channel, select.POLLIN)
-        parts: list[bytes] = []
-        end = time.monotonic() + WORLD_LIMIT_S
-        while time.monotonic() < end:
-            if interrupted:
-                raise Interrupted
-            if not poller.poll(LOOK_MS):
-                continue
-            part = self.channel.recv(1 << 16)
-            if not part:
-                self._reap()
-                return b"".join(parts)
-            parts.append(part)
-        raise RuntimeError(f"the world of a schedule does not answer within {WORLD_LIMIT_S:.0f} s")
 
     def _reap(self) -> None:
         try:
@@ -173,23 +208,70 @@ class World:
         remove_sockets(self.directory)
 
 
+class Channel:
+    """Messages over a stream, each behind its length."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self.stream = stream
+
+    def comes(self, milliseconds: int) -> bool:
+        """Whether a message comes, or the other side has ended, within so long."""
+        poller = select.poll()
+        poller.register(self.stream, select.POLLIN)
+        return bool(poller.poll(milliseconds))
+
+    def send(self, message: bytes) -> None:
+        self.stream.sendall(LENGTH.pack(len(message)) + message)
+
+    def receive(self) -> bytes:
+        """The next message; empty: the other side has ended."""
+        length = self._exactly(LENGTH.size)
+        return self._exactly(LENGTH.unpack(length)[0]) if length else b""
+
+    def _exactly(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            part = self.stream.recv(min(size, 1 << 20))
+            if not part:
+                return b""
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self.stream.close()
+
+
 def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: Watch | None, directory: Path,
-           channel: socket.socket, other: socket.socket, parent: int) -> None:
+           stream: socket.socket, other: socket.socket, parent: int) -> None:
     die_with(parent)
     other.close()
     os.sched_setaffinity(0, {core})
-    said: list[str] = []
-    observe = (lambda machine, enabled: said.append(watch(machine, enabled))) if watch else None
+    channel = Channel(stream)
     try:
-        schedule = run_schedule(scenario, strategy, seed, directory, observe)
-        answer = {**vars(result_of(schedule, watch is not None)), "watched": said}
-        if isinstance(strategy, Search):
-            strategy.end(schedule.events, schedule.pending)
-            answer["search"] = strategy.told()
+        machine = Explored(scenario, directory, stacks=watch is not None)
+    except UserError as error:
+        channel.send(msgpack.packb({"error": str(error)}))
+        return
+    channel.send(msgpack.packb(_answer(machine, strategy, seed, watch)))
+    while said := channel.receive():
+        strategy, seed = pickle.loads(said)
+        channel.send(msgpack.packb(_answer(machine, strategy, seed, watch)))
+    machine.end()
+
+
+def _answer(machine: Explored, strategy: Strategy, seed: int, watch: Watch | None) -> dict[str, Any]:
+    said: list[str] = []
+    observe: Observe = (lambda words, enabled: said.append(watch(words, enabled))) if watch else lambda *_: None
+    try:
+        schedule = machine.run(strategy, seed, observe)
     except (UserError, Diverged) as error:
-        answer = {"error": str(error)}
-    channel.sendall(msgpack.packb(answer))
-    channel.close()
+        return {"error": str(error)}
+    answer = {**vars(result_of(schedule, watch is not None)), "watched": said}
+    if isinstance(strategy, Search):
+        strategy.end(schedule.events, schedule.pending)
+        answer["search"] = strategy.told()
+    return answer
 
 
 def result_of(schedule: Schedule, steps: bool = False) -> Result:

@@ -41,6 +41,10 @@ class UserStrategy:
             raise UserError(f"--strategy {spec}: class {name} has no method choose(self, enabled)")
         self.user: Any = self._guarded("__init__", made)
 
+    def __reduce__(self) -> tuple[type[UserStrategy], tuple[str]]:
+        """Made anew where it is sent: it has run no schedule yet."""
+        return UserStrategy, (self.name,)
+
     def _module(self) -> ModuleType:
         if not self.path.is_file():
             raise UserError(f"--strategy {self.name}: there is no file {self.path}")
