@@ -5,7 +5,6 @@ Results come in the order of the runs, however many run at a time.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import select
@@ -143,12 +142,6 @@ def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: i
     """As ``Worlds.run``, in worlds that end with it."""
     with Worlds(scenario, jobs, interrupted, watch) as worlds:
         yield from worlds.run(runs)
-
-
-def run_world(scenario: Scenario, strategy: Strategy, seed: int) -> Result:
-    """One schedule.  Raises UserError."""
-    with contextlib.closing(run_worlds(scenario, [(strategy, seed)], 1)) as results:
-        return next(results)
 
 
 class World:
