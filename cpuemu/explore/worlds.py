@@ -258,12 +258,12 @@ def _answer(machine: Explored, strategy: Strategy, seed: int, watch: Watch | Non
     observe: Observe = (lambda words, enabled: said.append(watch(words, enabled))) if watch else lambda *_: None
     try:
         schedule = machine.run(strategy, seed, observe)
+        answer = {**vars(result_of(schedule, watch is not None)), "watched": said}
+        if isinstance(strategy, Search):
+            strategy.end(schedule.events, schedule.pending)
+            answer["search"] = strategy.told()
     except (UserError, Diverged) as error:
         return {"error": str(error)}
-    answer = {**vars(result_of(schedule, watch is not None)), "watched": said}
-    if isinstance(strategy, Search):
-        strategy.end(schedule.events, schedule.pending)
-        answer["search"] = strategy.told()
     return answer
 
 
