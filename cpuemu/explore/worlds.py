@@ -144,6 +144,11 @@ def run_worlds(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: i
         yield from worlds.run(runs)
 
 
+def run_world(scenario: Scenario, strategy: Strategy, seed: int) -> Result:
+    """One schedule.  Raises UserError."""
+    return next(run_worlds(scenario, [(strategy, seed)], 1))
+
+
 class World:
     """A machine in a process of its own, because ZeroMQ and a fork do not go together; schedule after schedule.
 
@@ -170,9 +175,11 @@ class World:
     def result(self, interrupted: Sequence[float] = ()) -> Result:
         """Wait for it.  Raises UserError, and Interrupted as soon as that is no longer empty."""
         end = time.monotonic() + WORLD_LIMIT_S
-        while not self.channel.comes(LOOK_MS):
+        comes = False
+        while not comes:
             if interrupted:
                 raise Interrupted
+            comes = self.channel.comes(LOOK_MS)
             if time.monotonic() > end:
                 raise RuntimeError(f"the world of a schedule does not answer within {WORLD_LIMIT_S:.0f} s")
         said = self.channel.receive()
