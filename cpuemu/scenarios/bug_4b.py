@@ -1,0 +1,48 @@
+"""4b: the function that runs with everybody stopped allocates memory, and drains.
+
+Seen:       named in the thread of January 2012: stop_machine cannot run while somebody waits for the answers of his
+            interrupts with preemption off, "unless it is the one allocating memory".
+Mechanism:  in take_cpu_down interrupts are off on every CPU. An allocation there goes well as long as there are
+            pages. When there are none it reclaims, finds progress but no page, interrupts all CPUs to drain their
+            lists, and waits for answers that nobody can give before the function returns.
+Here:       take_cpu_down asks for 256 KiB as a task would, GFP_KERNEL. Linux tells that at once, under
+            CONFIG_DEBUG_ATOMIC_SLEEP; so do the oracles. Without them nothing is seen as long as there are pages; the
+            task on CPU 2 leaves none that are large enough above the min mark, and then the machine stands still.
+Commit:     none.
+Fix:        nothing is allocated there: as everything in v3.2's take_cpu_down.
+"""
+
+from __future__ import annotations
+
+from cpuemu.kernel.uapi import Alloc, Free
+from cpuemu.scenarios.base import Bug, Scenario, Task
+
+BUG = Bug(
+    number="4b", name="stopper-allocates",
+    scenario=Scenario(name="4b", tasks=(Task(2, (Alloc(10), *(Alloc(9),) * 3, *(Alloc(8),) * 3, *(Alloc(7),) * 3,
+                                                 *(Alloc(6),) * 3, *(Alloc(), Free()) * 20)),), cpus=3,
+                      hotplug=("offline 1", "online 1", "offline 1")),
+    broken='''\
+--- a/cpuemu/kernel/cpu_hotplug.py
++++ b/cpuemu/kernel/cpu_hotplug.py
+@@ -37,3 +37,4 @@
+ from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
+-from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
++from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, page_alloc_cpu_dead
++from cpuemu.kernel.page_lists import NO_PAGE, free_pages
+ from cpuemu.kernel.sched import might_sleep, try_to_wake_up, wait_event, wake
+@@ -56,2 +57,3 @@
+     Mask,
++    MigrateType,
+     Op,
+@@ -325,3 +327,6 @@
+     cpu.core.trace(Event.CPUEMU_CPU_OFFLINE, number, cpu.me.generation)
++    page = alloc_pages(cpu, GFP_KERNEL, 6, MigrateType.UNMOVABLE)
+     migrate_tasks(cpu)
++    if page != NO_PAGE:
++        free_pages(cpu, page, 6)
+     return 0
+''',
+    expects=("sleeping-function-called",),
+    commit="", release="any", constructed=True,
+)
