@@ -24,7 +24,9 @@ class Fault(enum.IntEnum):
     FAILING_NOTIFIER = 5
     ALLOC_FAILURE = 6
     STARVED_CPU = 7
-    NR = 8
+    KILLED_HOLDER = 8
+    LOCKUP = 9
+    NR = 10
 
 
 class Argument(enum.Enum):
@@ -122,6 +124,20 @@ FAULTS: tuple[FaultType, ...] = (
         "One CPU's process after the other is stopped (SIGSTOP) for a log-uniform time from 1 ms to the given one, and "
         "continued.", "`ok`",
         "Time that the host takes is nobody's fault: it is measured as `host-stopped` and counts against no limit."),
+    FaultType(
+        Fault.KILLED_HOLDER, Argument.RATE, 0.01, 1.0, CERTAIN,
+        "A CPU's process that has just taken a zone's lock kills itself (SIGKILL).",
+        "`cpu-died`, naming the CPU and the lock; `owner-died` too where another CPU came for the lock first",
+        "A lock's word names who holds it. Nobody steals the lock of a dead CPU: who comes for it says whose it is.",
+        ("owner-died",)),
+    FaultType(
+        Fault.LOCKUP, Argument.SECONDS, 60, 3600, CERTAIN,
+        "While a CPU goes offline for the first time, a system call goes on for the given time, interrupts on, without "
+        "a call of schedule(); not on the CPU of the task that takes the other one down (Linux: lib/test_lockup.c).",
+        "`failed`: `stop-machine-stuck` under `--preempt none` and `voluntary`; a time shorter than its limit, or "
+        "`--preempt full`: `ok`",
+        "stop_machine needs the stopper thread of every CPU to run. Without preemption it runs only where the current "
+        "task calls schedule() or returns to user mode.", ("stop-machine-stuck",)),
 )
 
 BY_NAME = {each.name: each for each in FAULTS}

@@ -497,7 +497,7 @@ class Task(View, align=64):
     preempt_count = u32("the task", "preempt_disable depth")
     kthread_fn = u32("creator", "site id of a kernel thread's function")
     kthread_arg = u64("creator", "its argument")
-    since_ns = u64("the task, its waker", "when `state` last changed")
+    since_ns = u64("rq lock", "when it was last woken: put on a run queue")
     position = u64("the task", "next operation of its program")
     end = u64("creator", "operations in all; 0: until stopped")
     stream = u32("creator", "replay stream")
@@ -906,7 +906,7 @@ REGIONS: tuple[Region, ...] = (
     Region("tasks", Task, "tasks", "task_struct"),
     Region("streams", ReplayStream, "streams", "recorded CPUs"),
     Region("histograms", Histogram, "cpus*6", "latencies: cpu * Latency.NR + kind"),
-    Region("faults", FaultPlan, "8", "what is injected on purpose, by Fault"),
+    Region("faults", FaultPlan, "10", "what is injected on purpose, by Fault"),
     Region("drains", Drains, "1", "drains of all CPUs, and what came of allocations without a page"),
     Region("allocations", Allocation, "tasks", "what is measured of each task's allocation"),
     Region("page_operations", PageOperations, "tasks*cpus", "at a task's last failed reclaim: task * cpus + cpu"),

@@ -160,6 +160,29 @@ def test_starved_cpu(inject: Callable[..., Injected]) -> None:
     assert sum(stopped) > 100, "host time, and nobody's fault"
 
 
+def test_killed_holder(inject: Callable[..., Injected]) -> None:
+    run = inject("killed-holder:0.05")
+    assert (run.code, run.said["verdict"]) == (1, "cpu-died")
+    cpu = run.struck[-1].cpu
+    assert run.said["who"] == f"cpu {cpu}" and f"zone->lock/DMA32: held by cpu {cpu} gen 1" in run.state
+    assert "killed by SIGKILL" in run.said["notes"][0] and "holding zone->lock/" in run.said["notes"][0]
+    assert all(each["rule"] == "owner-died" and each["fault"] == "killed-holder" for each in run.said["findings"])
+
+
+def test_lockup(inject: Callable[..., Injected]) -> None:
+    run = inject("lockup", "--hotplug", "3", module="tests.impatient")
+    failed_by(run, "lockup")
+    assert run.finding["rule"] == "stop-machine-stuck" and len(run.struck) == 1
+    cpu = run.struck[0].cpu
+    assert f"migration/{cpu} is runnable on cpu {cpu} but task " in run.state and cpu != 0
+
+
+def test_lockup_where_the_kernel_preempts(inject: Callable[..., Injected]) -> None:
+    run = inject("lockup:2", "--hotplug", "3", "--preempt", "full", strikes=1, module="tests.impatient")
+    ok(run)
+    assert run.said["latency_us"]["offline"]["max"] < 2_000_000
+
+
 def test_several_at_once(launch: Callable[..., Launched]) -> None:
     asked = ("ipi-late:2000", "ipi-doubled", "alloc-failure", "failing-notifier", "starved-cpu:0.05")
     run = launch(*PRESSURE, *HOTPLUG, "--seconds", "60", *(word for each in asked for word in ("--fault", each)))

@@ -9,10 +9,13 @@ Not modelled:  faults of memory; of the coordinator's own interrupt (a device's,
 
 from __future__ import annotations
 
+import os
+import signal
+
 from cpuemu.core import Core
 from cpuemu.events import Event
 from cpuemu.faults import CERTAIN, Fault
-from cpuemu.layout import Machine
+from cpuemu.layout import FIRST_ZONE_LOCK, Machine, lock_class
 
 MASK = (1 << 64) - 1
 
@@ -42,6 +45,11 @@ class Faults:
         """Count and trace one that is being injected."""
         self.me.faults[fault] = self.me.faults[fault] + 1
         self.core.trace(Event.CPUEMU_FAULT, fault, target, detail, microseconds)
+
+    def kill_holder(self, lock: int) -> None:
+        """With a zone's lock in its hands, this process may end here."""
+        if lock_class(lock, self.machine.dims.zones) == FIRST_ZONE_LOCK and self.strike(Fault.KILLED_HOLDER, lock):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def below(self, limit: int) -> int:
         """A number from 0 to ``limit`` - 1, of this CPU's stream (splitmix64)."""

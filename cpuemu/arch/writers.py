@@ -260,7 +260,6 @@ RULES: Mapping[str, Rule] = {
     "the task's program": either(the_task, creator),
     "the task; waker under rq lock": either(the_task, run_queue, creator),
     "the task, its waker, the OOM killer: atomically": either(atomically, creator),
-    "the task, its waker": either(the_task, run_queue, creator),
     "the task, and whoever frees its pages: atomically": atomically,
     "its task": its_task,
     "the task that runs the operation": anyone,

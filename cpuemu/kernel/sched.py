@@ -259,7 +259,7 @@ def wake_up_new_task(cpu: Cpu, number: int) -> None:
 def activate(cpu: Cpu, target: int, task: Task) -> bool:
     """Put a task on a run queue; whether its CPU must look.  Context: rq lock of ``target``."""
     queue = cpu.machine.cpus[target]
-    task.on_rq = 1
+    task.on_rq, task.since_ns = 1, cpu.now()
     if task.sched_class == SchedClass.STOP:
         queue.need_resched = 1
         return True

@@ -38,7 +38,9 @@ def raw_spin_lock(cpu: Cpu, lock: int, where: int) -> None:
     lock_acquire(cpu, lock, where)
     while not cpu.gate.lock(cpu, lock, where):
         cpu.current.stack = cpu.backtrace()  # a long wait: whoever finds out why shall see where we stand
-        _owner_alive(cpu, record)
+        _owner_alive(cpu, record, where)
+    if cpu.faults is not None:
+        cpu.faults.kill_holder(lock)
 
 
 def spin_unlock(cpu: Cpu, lock: int) -> None:
@@ -67,9 +69,14 @@ def owner_of(record: Lock) -> int:
     return (record.word & 0xFFFF) - 1
 
 
-def _owner_alive(cpu: Cpu, record: Lock) -> None:
-    if cpu.header.state > MachineState.STOPPING:
-        raise PowerOff
+def _owner_alive(cpu: Cpu, record: Lock, where: int) -> None:
     owner = owner_of(record)
-    if owner >= 0 and cpu.machine.cpus[owner].state == CpuState.DEAD:
+    died = owner >= 0 and cpu.machine.cpus[owner].state == CpuState.DEAD
+    over = cpu.header.state > MachineState.STOPPING
+    if died or over:
+        # The machine ends in this wait: that we came for the lock is what the post-mortem reads.
+        cpu.me.lock_wait, cpu.me.lock_wait_site = record.index + 1, where
+    if over:
+        raise PowerOff
+    if died:
         report(cpu, oracles.OWNER_DIED, f"{record.name} is held by cpu {owner}, whose process died", cpus=(owner,))

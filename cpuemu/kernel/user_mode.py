@@ -21,6 +21,7 @@ from cpuemu.kernel.bug import bad_page, report
 from cpuemu.kernel.cpumask import cpu_active
 from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable
 from cpuemu.kernel.kthread import FUNCTIONS
+from cpuemu.kernel.lockup import test_lockup
 from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
 from cpuemu.kernel.sched import cpu_idle, enter_kernel, schedule_away, select_task_rq, try_to_wake_up
@@ -126,6 +127,8 @@ def _kernel(cpu: Cpu, task: Task) -> bool:
 
 def _inside(cpu: Cpu, task: Task, call: Callable[[Cpu, Task], None]) -> None:
     enter_kernel(cpu, task)
+    if cpu.faults is not None:
+        test_lockup(cpu)
     call(cpu, task)
     cpu.core.count(Counter.OPERATIONS)  # those of the batch loop are counted there
     task.in_kernel = 0

@@ -162,7 +162,9 @@ class WaitGraph(Look):
             preemptible = idle or not running.in_kernel or (
                 model == Preempt.FULL and not (running.preempt_count or cpu.irqs_off or cpu.hardirq)
                 and running.sched_class == SchedClass.FAIR)
-            since = running.wait_ns if running.nterms else 0
+            # A stopper goes first: since it was woken, whoever runs has not called schedule().
+            woken = task.since_ns if task.sched_class == SchedClass.STOP else 0
+            since = running.wait_ns if running.nterms else woken
             state = (f"need_resched {cpu.need_resched}, preempt_count {running.preempt_count}, irqs "
                      f"{'off' if cpu.irqs_off else 'on'}, {'kernel' if running.in_kernel else 'user'} mode")
         long = f" for {self.ago(since)}" if since else ""

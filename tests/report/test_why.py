@@ -137,8 +137,8 @@ def test_a_cpu_that_died_holding_a_lock(run: RunDirectory) -> None:
     made.machine.header.state = MachineState.FAILED
     text = told(run)
     assert f"At 1.000000 s cpu 2 (storm/2) takes {lock.name} in rmqueue_bulk:lock." in text
-    assert f"storm/1 on cpu 1 spins for {lock.name}." in text
-    assert "Nobody lives to give back what it held" in text and "The process of cpu 2 gen 1 died." in text
+    assert f"storm/1 on cpu 1 comes for {lock.name} and cannot get it." in text
+    assert "Nobody is left to give back what it held" in text and "The process of cpu 2 gen 1 died." in text
     whole = "\n".join(why_text(open_image(run.path), 100))
     assert "cpu 2: DEAD, online and active" in whole
     assert f"  holds       {lock.name} since 1.000000" in whole

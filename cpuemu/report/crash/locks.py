@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuemu.kernel.wait_holders import MUTEXES
-from cpuemu.layout import LOCK_CLASSES, Lock, LockUsage
+from cpuemu.layout import LOCK_CLASSES, CpuState, Lock, LockUsage
 from cpuemu.report.crash.reading import Reading
 
 
@@ -38,6 +38,12 @@ def held_by_task(reading: Reading, number: int) -> list[Lock]:
     """Mutexes whose word names a task, oldest first."""
     found = [lock for lock in reading.machine.locks if lock.index in MUTEXES and mutex_owner(lock) == number]
     return sorted(found, key=lambda each: each.since_ns)
+
+
+def locks_of_the_dead(reading: Reading) -> list[Lock]:
+    """Spinlocks of CPUs whose process died."""
+    return [lock for cpu in reading.machine.cpus if cpu.state == CpuState.DEAD
+            for lock in held_by_cpu(reading, cpu.index)]
 
 
 def mutex_owner(lock: Lock) -> int:

@@ -9,6 +9,8 @@ from cpuemu.kernel.wait_records import Node
 from cpuemu.report.crash.reading import Reading
 
 IN_CYCLE, OUTSIDE = "==>", "-->"
+SHOWN_TASKS = 8
+"""Of one run queue."""
 
 
 def waits(reading: Reading, words: list[str]) -> Iterator[str]:
@@ -16,12 +18,14 @@ def waits(reading: Reading, words: list[str]) -> Iterator[str]:
     yield from graph(reading)
 
 
-def graph(reading: Reading) -> Iterator[str]:
-    """One line an edge under the node that it leaves; edges of the cycle have another arrow."""
-    edges, cycle = reading.edges, reading.cycle
+def graph(reading: Reading, only: list[Edge] | None = None) -> Iterator[str]:
+    """One line an edge under the node that it leaves; edges of the cycle have another arrow.  ``only``: of these."""
+    edges, cycle = reading.edges if only is None else only, reading.cycle
     if not edges:
         yield "wait graph: nobody waits for anybody"
         return
+    queued = [edge for edge in edges if _for_its_turn(reading, edge, edges)]
+    edges = [edge for edge in edges if edge not in queued]
     count = len({edge.waiter for edge in edges})
     closed = f"a cycle of {len(cycle)}, each ({IN_CYCLE}) waits for the next, the last for the first"
     yield f"wait graph: {count} wait for somebody; {closed if cycle else 'no cycle'}"
@@ -40,6 +44,24 @@ def graph(reading: Reading) -> Iterator[str]:
             said.add(reason)
             holder = reading.graph.node(edge.holder) if edge.holder is not None else "nobody"
             yield f"    {arrow} {holder}: {'(as above)' if again else reason}"
+    yield from _turns(reading, queued)
+
+
+def _for_its_turn(reading: Reading, edge: Edge, edges: list[Edge]) -> bool:
+    """A task that is runnable, and that nobody waits for: it stands in a run queue, no more."""
+    return edge.kind == "scheduler" and edge not in reading.cycle and not any(
+        other.holder == edge.waiter for other in edges)
+
+
+def _turns(reading: Reading, queued: list[Edge]) -> Iterator[str]:
+    """Run queues in a line each."""
+    behind: dict[Node, list[str]] = {}
+    for edge in queued:
+        if edge.holder is not None:
+            behind.setdefault(edge.holder, []).append(reading.graph.node(edge.waiter))
+    for holder, names in behind.items():
+        more = f" and {len(names) - SHOWN_TASKS} more" if len(names) > SHOWN_TASKS else ""
+        yield f"  runnable behind {_who(reading, holder)}: {', '.join(names[:SHOWN_TASKS])}{more}"
 
 
 def _order(edges: list[Edge], cycle: list[Edge]) -> list[Node]:

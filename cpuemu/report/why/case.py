@@ -74,7 +74,8 @@ class Case:
             nodes += [("task", number) for number in (self.finding.task, *self.finding.tasks)
                       if number < machine.dims.tasks]
             nodes += [("cpu", cpu) for cpu in self.reading.graph.bits(self.finding.cpus)]
-        return nodes + [edge.waiter for edge in self.reading.edges if self.dead(edge.holder)]
+        return nodes + [edge.waiter for edge in self.reading.edges
+                        if edge.kind != "scheduler" and self.dead(edge.holder)]
 
     def dead(self, node: Node | None) -> bool:
         """Whether somebody who is waited for is a CPU whose process died, or runs on one."""

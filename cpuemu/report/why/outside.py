@@ -26,6 +26,19 @@ def matching_fault(case: Case, source: int, target: int, vector: int, raised_ns:
     return name_of(Fault.DEAF_CPU) if deaf else ""
 
 
+def other_faults(case: Case) -> Iterator[tuple[int, str]]:
+    """A process killed, a system call that goes on, on purpose."""
+    for record in case.slow_records:
+        if record.event != Event.CPUEMU_FAULT:
+            continue
+        fault, task = record.args[0], case.reading.image.comm(record.task)
+        if fault == Fault.KILLED_HOLDER:
+            yield record.time_ns, f"cpu {record.cpu}'s process kills itself on purpose (--fault {name_of(fault)})"
+        elif fault == Fault.LOCKUP:
+            yield record.time_ns, (f"a system call of {task} on cpu {record.cpu} begins to go on, on purpose, for "
+                                   f"{record.args[3] / 1e6:g} s (--fault {name_of(fault)})")
+
+
 def hotplug_story(case: Case) -> Iterator[tuple[int, str]]:
     """When the operation under way began, and when its barrier did."""
     plug = case.reading.machine.hotplug

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from cpuemu.events import REASONS
 from cpuemu.kernel.wait_graph import Edge
 from cpuemu.kernel.wait_records import Node
-from cpuemu.layout import CpuState, MachineState, Preempt, name_in, process_name
+from cpuemu.layout import CpuState, Lock, MachineState, Preempt, name_in, process_name
+from cpuemu.report.crash.locks import locks_of_the_dead, name_of
 from cpuemu.report.crash.reading import ranges
 from cpuemu.report.crash.tasks import stack_of
 from cpuemu.report.why.case import Case
 from cpuemu.report.why.errands import errand
-from cpuemu.report.why.outside import hotplug_story, matching_fault
+from cpuemu.report.why.outside import hotplug_story, matching_fault, other_faults
 
 SHOWN = 4
 """Waits that are told one by one; more of the same are counted."""
@@ -29,9 +30,9 @@ def paragraph(case: Case) -> str:
     if case.well:
         verdict = case.reading.image.verdict["verdict"]
         return f"{_machine(case)} It ended in order: verdict {verdict}. Nothing has to be explained."
-    dated = sorted([*_dated(case), *hotplug_story(case), *_finding(case)])
+    dated = sorted([*_dated(case), *hotplug_story(case), *other_faults(case), *_finding(case)])
     sentences = [_machine(case), *(f"At {case.reading.at(moment)}\u00a0s {text}." for moment, text in dated),
-                 *_standing(case), *_comes_down_to(case), *_end(case)]
+                 *_standing(case), *_death(case), *_comes_down_to(case), *_end(case)]
     return " ".join(sentences)
 
 
@@ -51,7 +52,7 @@ def _dated(case: Case) -> Iterator[Dated]:
     groups: dict[tuple[Node, str], list[Edge]] = {}
     for edge in case.waits:
         groups.setdefault((edge.waiter, edge.word), []).append(edge)
-    told: list[Dated] = []
+    told: list[Dated] = [(lock.since_ns, _takes(case, lock)) for lock in locks_of_the_dead(case.reading)]
     more: list[int] = []
     for edges in sorted(groups.values(), key=lambda each: each[0].since_ns):
         first = edges[0]
@@ -88,9 +89,12 @@ def _wait(case: Case, edges: list[Edge]) -> str:
 
 def _taken(case: Case, edge: Edge) -> str:
     """Of a spinlock that others come for: who took it."""
-    lock = next(each for each in case.reading.machine.locks if each.name == edge.word)
+    return _takes(case, next(each for each in case.reading.machine.locks if each.name == edge.word))
+
+
+def _takes(case: Case, lock: Lock) -> str:
     holder = case.reading.image.comm(lock.holder - 1) if lock.holder else "somebody"
-    return f"cpu {(lock.word & 0xFFFF) - 1} ({holder}) takes {edge.word} in {case.reading.image.site(lock.site)}"
+    return f"cpu {(lock.word & 0xFFFF) - 1} ({holder}) takes {name_of(lock)} in {case.reading.image.site(lock.site)}"
 
 
 def _frame(case: Case, edge: Edge) -> Iterator[Dated]:
@@ -125,17 +129,29 @@ def _standing(case: Case) -> Iterator[str]:
         if edge.kind == "lock":
             spinners.setdefault(edge.word, []).append(_who(case, edge.waiter))
     for word, who in spinners.items():
-        yield f"{_list(who)} {'spins' if len(set(who)) == 1 else 'spin'} for {word}."
-    barrier = [edge for edge in case.waits if edge.kind == "stop_machine" and edge.holder is not None]
-    if barrier:
-        late = list(dict.fromkeys(case.reading.graph.node(edge.holder) for edge in barrier if edge.holder))
-        inside = sorted({case.reading.graph.node(edge.waiter) for edge in barrier})
-        yield f"{_list(inside)} cannot go on before {_list(late)} {'has' if len(late) == 1 else 'have'} acknowledged."
+        yield f"{_list(who)} {'comes' if len(set(who)) == 1 else 'come'} for {word} and cannot get it."
+    yield from _barrier(case)
     for edge in case.waits:
-        if edge.kind == "scheduler":
+        if edge.kind == "scheduler" and not _only_next(case, edge):
             yield _scheduled(case, edge)
         elif edge.kind == "irqs" and edge.holder is not None:
             yield f"{edge.text[0].upper()}{edge.text[1:]}, so it answers nobody."
+
+
+def _barrier(case: Case) -> Iterator[str]:
+    """Who stands in stop_machine, and whose acknowledgement is missing."""
+    name = case.reading.graph.node
+    edges = [edge for edge in case.waits if edge.kind == "stop_machine" and edge.holder is not None]
+    inside = list(dict.fromkeys(edge.waiter for edge in edges))
+    late = list(dict.fromkeys(edge.holder for edge in edges if edge.holder is not None and edge.holder not in inside))
+    if edges and late:
+        yield (f"{_list([name(node) for node in inside])} cannot go on before {_list([name(node) for node in late])} "
+               f"{'has' if len(late) == 1 else 'have'} acknowledged.")
+
+
+def _only_next(case: Case, edge: Edge) -> bool:
+    """A task that just has to wait for its turn, and that nobody waits for."""
+    return not any(other.holder == edge.waiter for other in case.waits)
 
 
 def _scheduled(case: Case, edge: Edge) -> str:
@@ -164,7 +180,7 @@ def _comes_down_to(case: Case) -> Iterator[str]:
         if words is None:
             continue
         if words.state == CpuState.DEAD:
-            yield "Nobody lives to give back what it held, and a lock of a dead CPU is not stolen."
+            yield "Nobody is left to give back what it held, and a lock of a dead CPU is not stolen."
         elif words.host_stopped:
             yield f"All of it comes down to cpu {cpu}, whose process the host has stopped."
         else:
@@ -177,7 +193,6 @@ def _comes_down_to(case: Case) -> Iterator[str]:
 
 def _end(case: Case) -> Iterator[str]:
     reading, header = case.reading, case.reading.machine.header
-    yield from _death(case)
     if reading.alive and not case.over:
         yield f"It runs now, {reading.at(reading.now_ns)} s after power-on." + (
             "" if case.waits else " Nobody has been waiting for long.")
@@ -192,7 +207,8 @@ def _death(case: Case) -> Iterator[str]:
     """The process that died, in the verdict's words where there is one."""
     header, verdict = case.reading.machine.header, case.reading.image.verdict
     if str(verdict.get("verdict")) in ("cpu-died", "host-error") and (notes := verdict.get("notes")):
-        yield f"{str(notes[0])[0].upper()}{str(notes[0])[1:]}."
+        note = str(notes[0])
+        yield f"{'The process of ' if note.startswith('cpu ') else 'As the verdict says, '}{note}."
     elif 0 < header.dead_process <= len(case.reading.machine.processes):
         yield f"The process of {process_name(case.reading.machine.processes[header.dead_process - 1])} died."
 

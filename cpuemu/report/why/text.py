@@ -54,7 +54,7 @@ def why_short(image: Image, width: int | None = None) -> Iterator[str]:
     width = width or text_width()
     yield from _answer(case, width)
     if case.waits:
-        graph = list(_folded(guarded(lambda: waits.graph(case.reading), "waits"), width))
+        graph = list(_folded(guarded(lambda: waits.graph(case.reading, case.waits), "waits"), width))
         yield ""
         yield from graph[:SHORT_GRAPH]
         if len(graph) > SHORT_GRAPH:
