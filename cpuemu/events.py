@@ -106,6 +106,8 @@ REASONS = (
     "Platform interrupts",
     "Non-maskable interrupts",
 )
+MOST_CPUS = 4096
+"""No machine has more: a record that says so is damaged."""
 COMPACT_STATUS = ("skipped", "continue", "partial", "complete")
 """enum of v3.2's include/linux/compaction.h; its names are those of kernel/compaction.py."""
 STOP_STATES = ("NONE", "PREPARE", "DISABLE_IRQ", "RUN", "EXIT")
@@ -141,7 +143,9 @@ class EventType:
 
 
 def target_mask(cpu: int) -> str:
-    """A cpumask with one bit, as the kernel prints it: groups of 32 bits."""
+    """A cpumask with one bit, as the kernel prints it: groups of 32 bits.  Raises ValueError for what is no CPU."""
+    if cpu >= MOST_CPUS:
+        raise ValueError(f"no cpu: {cpu}")
     groups = max(2, cpu // 32 + 1)
     bits = 1 << cpu
     return ",".join(f"{bits >> (32 * g) & 0xFFFFFFFF:08x}" for g in reversed(range(groups)))

@@ -45,7 +45,10 @@ class Ftrace:
         event = bundle.event.add()
         event.timestamp = max(0, record.time_ns - self.packets.power_on)
         event.pid = self.names.pid(record.task)
-        fill(event, record.args)
+        try:
+            fill(event, record.args)
+        except ValueError:
+            del bundle.event[-1]  # a number that is too large for its field: a ring may hold anything
         if len(bundle.event) >= TOGETHER:
             self._write(bundle)
 
@@ -68,8 +71,11 @@ class Ftrace:
         theirs = known.message_type.fields_by_name
         for field in FIELDS[event]:
             if field.name in theirs:
-                text = theirs[field.name].type == FieldDescriptor.TYPE_STRING or field.kind is Kind.PID
-                setters.append((field.name, _of(field.of, self.values[field.kind] if text else None)))
+                value = self.values[field.kind]
+                if theirs[field.name].type == FieldDescriptor.TYPE_STRING:
+                    setters.append((field.name, _text(field.of, value)))
+                else:
+                    setters.append((field.name, _of(field.of, value) if field.kind is Kind.PID else field.of))
         setters += _special(event)
 
         def fill(message: Any, args: Args) -> None:
@@ -99,17 +105,19 @@ class Ftrace:
         return fill
 
 
-def _of(number: Callable[[Args], int], value: Callable[[int], Any] | None) -> Callable[[Args], Any]:
-    if value is None:
-        return number
-    told = value
-    return lambda args: told(number(args))
+def _of(number: Callable[[Args], int], value: Callable[[int], Any]) -> Callable[[Args], Any]:
+    return lambda args: value(number(args))
+
+
+def _text(number: Callable[[Args], int], value: Callable[[int], Any]) -> Callable[[Args], str]:
+    """A number without a name is told as a number."""
+    return lambda args: str(value(number(args)))
 
 
 def _special(event: Event) -> list[tuple[str, Callable[[Args], Any]]]:
     """What Perfetto has otherwise than the kernel's format file, or counts otherwise than we do."""
     if event == Event.IPI_RAISE:
-        return [("target_cpus", lambda args: 1 << args[0] & 0xFFFFFFFF)]
+        return [("target_cpus", lambda args: 1 << args[0] if args[0] < 32 else 0)]
     if event == Event.SCHED_SWITCH:
         return [("prev_state", lambda args: KERNELS_STATE.get(args[1], 0))]
     if event == Event.SCHED_WAKEUP:

@@ -18,8 +18,8 @@ from cpuemu.report.perfetto.pages import Pages
 from cpuemu.report.records import Record
 from cpuemu.report.text import gfp_text, names_of
 
-PROCESS = 1
-"""Which all tasks are threads of: only idle tasks have this number, and those are shown as 0."""
+PROCESS = 1 << 20
+"""Which all tasks are threads of: no task has this number."""
 RUNS, OFFLINE, STOP = "runs", "offline", "stop"
 CALLS = 1 << 63
 """Arrows of calls are numbered from here, those of interrupts by their tickets."""
@@ -47,12 +47,14 @@ class Story:
             Event.SCHED_SWITCH: self._switch, Event.IPI_RAISE: self._raise, Event.IPI_ENTRY: self._entry,
             Event.IPI_EXIT: self._exit, Event.CPUEMU_IPI_LOST: self._lost, Event.CSD_QUEUE_CPU: self._queue,
             Event.CSD_FUNCTION_ENTRY: self._function, Event.CSD_FUNCTION_EXIT: self._function_ends,
-            Event.CPUEMU_CSD_UNLOCK: self._unlock, Event.CPUHP_ENTER: self._step, Event.CPUHP_EXIT: self._step_ends,
-            Event.CPUEMU_CPU_OFFLINE: self._offline, Event.CPUEMU_CPU_ONLINE: self._online,
+            Event.CPUEMU_CSD_UNLOCK: self._unlock,
             Event.CPUEMU_STOP_STATE: self._stop_state, Event.CPUEMU_WAIT_BEGIN: self._waits,
             Event.CPUEMU_WAIT_END: self._waits_no_more, Event.CPUEMU_FINDING: self._finding,
             Event.CPUEMU_FAULT: self._fault, Event.MARK_VICTIM: self._victim, Event.CPUEMU_OOM_MOMENT: self._oom,
         }
+        for event, going in ((Event.CPUHP_ENTER, self._step), (Event.CPUHP_EXIT, self._step_ends),
+                             (Event.CPUEMU_CPU_OFFLINE, self._offline), (Event.CPUEMU_CPU_ONLINE, self._online)):
+            self.tellers[event] = self._of_a_cpu(going)
         for begin, end, name in (
             (Event.MM_VMSCAN_DIRECT_RECLAIM_BEGIN, Event.MM_VMSCAN_DIRECT_RECLAIM_END, "direct reclaim"),
             (Event.CPUEMU_DRAIN_ALL_BEGIN, Event.CPUEMU_DRAIN_ALL_END, "drain_all_pages"),
@@ -140,7 +142,7 @@ class Story:
         source, vector, low, high = record.args
         ticket = low | high << 32
         self.packets.begin(self.cpus[record.cpu], record.time_ns, _reason(vector), ("ipi", ticket),
-                           {"source_cpu": source, "ticket": ticket}, last=(ticket,))
+                           {"source_cpu": source, "ticket": ticket & CALLS - 1}, last=(ticket,))
 
     def _exit(self, record: Record) -> None:
         _, _, low, high = record.args
@@ -181,6 +183,10 @@ class Story:
             track = self.packets.track(f"CPU {cpu} {what}", self.hotplug, 2 * cpu + 1 + (what == OFFLINE))
             self.coming_and_going[key] = track
         return track
+
+    def _of_a_cpu(self, teller: Callable[[Record], None]) -> Callable[[Record], None]:
+        """A ring may hold anything: whoever is no CPU gets no track."""
+        return lambda record: teller(record) if record.args[0] < len(self.cpus) else None
 
     def _step(self, record: Record) -> None:
         cpu, target, step, fun = record.args

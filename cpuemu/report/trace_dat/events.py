@@ -18,7 +18,10 @@ FIRST_ID = 300
 """Of the events' ids: below are those of ftrace itself."""
 SITES, FUNCTIONS, WORDS = 0xFFFFFFFF81000000, 0xFFFFFFFF82000000, 0xFFFF888000000000
 """Addresses that places, functions and words are given, for the symbol table."""
+LARGEST = (1 << 46) - 1
 SYMBOL_SIZE, NR_FUNCTIONS = 16, 256
+MOST_SHOWN = 511
+"""The highest target of an interrupt: an entry has at most 28 words."""
 COMMON = struct.Struct("<HBBi")
 SYSTEMS = {
     "mm_page": "kmem", "ipi": "ipi", "csd": "csd", "cpuhp": "cpuhp", "sched": "sched", "mm_vmscan": "vmscan",
@@ -73,7 +76,7 @@ class Events:
             Kind.SITE: lambda number: SITES + number * SYMBOL_SIZE,
             Kind.FUNCTION: lambda number: FUNCTIONS + number * SYMBOL_SIZE,
             Kind.WORD: self._word, Kind.COMM: lambda task: self.names.comm(task).encode()[:15],
-            Kind.PID: self.names.pid, Kind.TASK_STATE: lambda state: min(state, 5),
+            Kind.PID: lambda task: self.names.pid(task) & 0x7FFFFFFF, Kind.TASK_STATE: lambda state: min(state, 5),
             Kind.STOP_STATE: lambda state: min(state, 4), Kind.MODE: bool,
         }
         self.events = {int(event): self._packed(event) for event in FIELDS}
@@ -94,6 +97,7 @@ class Events:
         return COMMON.pack(FIRST_ID + event, bits, flags >> 4, self.names.pid(task))
 
     def _word(self, address: int) -> int:
+        address &= LARGEST  # a ring may hold anything
         self.words.add(address)
         return WORDS + address
 
@@ -141,8 +145,9 @@ def _with_mask(pack: Callable[[Args], bytes], end: int) -> Callable[[Args], byte
     """The target as a bitmap behind the fixed fields, and where it is in the first of them."""
 
     def packed(args: Args) -> bytes:
-        size = 4 * max(2, args[0] // 32 + 1)
-        return struct.pack("<I", end | size << 16) + pack(args)[4:] + (1 << args[0]).to_bytes(size, "little")
+        target = min(args[0], MOST_SHOWN)  # a ring may hold anything
+        size = 4 * max(2, target // 32 + 1)
+        return struct.pack("<I", end | size << 16) + pack(args)[4:] + (1 << target).to_bytes(size, "little")
 
     return packed
 
