@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ PATIENCE_S = 60.0
 """For an answer or a condition: a loaded machine is slow, a broken page never gets there."""
 
 
+@cache
 def chromium() -> str | None:
-    """The browser's path."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    """The path of a browser that starts: some of these names are stubs that ask for something else."""
+    for found in filter(None, map(shutil.which, NAMES)):
+        asked = subprocess.run([found, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S)
+        if asked.returncode == 0:
+            return found
+    return None
 
 
 ON_3_AND_4 = """\

@@ -226,6 +226,34 @@ def test_a_pages_life_and_its_end(tmp_path: Path) -> None:
     assert PageState.PCP in states
 
 
+# --- who waits for whom ------------------------------------------------------------------------------------
+
+
+def test_a_deadlock_is_drawn_as_one(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    for cpu, mine, theirs in ((0, layout.zone_lock(0), layout.LOCK_CALL_FUNCTION),
+                              (1, layout.LOCK_CALL_FUNCTION, layout.zone_lock(0))):
+        run.made.run(cpu, 70 + cpu)
+        run.made.lock(mine, cpu, 70 + cpu)
+        run.made.cpus[cpu].lock_wait = theirs + 1
+    page = document(collect(open_image(run.save())), [])
+    assert "<strong>Deadlock:</strong> storm/0 → storm/1 → storm/0" in page
+    assert (page.count('class="box cycle"'), page.count('class="arrow cycle"')) == (2, 2)
+    assert "<li>cpu 0 (storm/0) spins in" in page
+
+
+def test_who_waits_stands_left_of_whom_they_wait_for(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    for cpu in (0, 1):
+        run.made.run(cpu, 70 + cpu)
+    run.made.lock(layout.zone_lock(0), 1, 71)
+    run.made.cpus[0].lock_wait = layout.zone_lock(0) + 1
+    page = document(collect(open_image(run.save())), [])
+    places = {name: int(x) for x, name in re.findall(r'<text x="(\d+)" y="\d+">(storm/\d)</text>', page)}
+    assert places["storm/0"] < places["storm/1"]
+    assert 'class="box end"' in page and 'class="arrow cycle"' not in page
+
+
 # --- the page ----------------------------------------------------------------------------------------------
 
 

@@ -151,6 +151,8 @@ def wait_section(waits: Waits) -> Iterator[str]:
         names = [waits.names[edge.waiter] for edge in waits.cycle]
         yield f'<p class="deadlock"><strong>Deadlock:</strong> {escape(" → ".join([*names, names[0]]))}</p>'
     yield f'<div class="scroll" tabindex="0" role="region" aria-label="Wait graph">{drawing(waits)}</div>'
+    if any(not edge.firm for edge in waits.edges):
+        yield '<p class="hint">Dashed: something else could end that wait too.</p>'
     first = [*waits.cycle, *(edge for edge in waits.edges if edge not in waits.cycle)]
     yield f'<ol class="sentences">{"".join(f"<li>{escape(edge.text)}</li>" for edge in first)}</ol>'
 

@@ -156,10 +156,10 @@ def _arrows(edges: list[Edge], cycle: list[Edge], placed: _Drawing) -> Iterator[
         if end.x > start.x:
             bend = (x2 - x1) // 2
             path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2 - 2} {y2}"
-        else:  # back to the left, or to itself: out on the right and in from below
-            x2 += WIDTH // 2
-            y2 = end.y + HEIGHT
-            path = f"M{x1} {y1}C{x1 + 60} {y1} {x1 + 40} {y2 + 30} {x2} {y2 + 2}"
+        else:  # back to the left, or to itself: below all boxes, and in from below
+            low, x2, y2 = placed.size[1] - 16, x2 + WIDTH // 2, end.y + HEIGHT + 2
+            path = (f"M{x1} {y1}C{x1 + 50} {y1} {x1 + 50} {low} {x1 - 20} {low}H{x2 + 24}"
+                    f"C{x2 + 4} {low} {x2} {low - 8} {x2} {y2}")
         mark = edge in cycle
         kind = "arrow cycle" if mark else "arrow firm" if edge.firm else "arrow"
         yield (f'<path class="{kind}" d="{path}" marker-end="url(#head{"-cycle" if mark else ""})">'
