@@ -12,7 +12,10 @@ from cpuemu.report.image import open_image
 from tests.launched import Launched
 from tests.report.browser import Browser, browser, chromium
 
-pytestmark = pytest.mark.skipif(chromium() is None, reason="chromium is not installed (Debian: apt-get install it)")
+pytestmark = [
+    pytest.mark.skipif(chromium() is None, reason="chromium is not installed (Debian: apt-get install it)"),
+    pytest.mark.timeout(400),  # a browser beside a machine of many processes, on a host that is busy with others
+]
 
 
 @pytest.fixture
