@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 
 from cpuemu.core import now
 from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, NOP
-from cpuemu.kernel.cpu_hotplug import get_online_cpus, put_online_cpus
 from cpuemu.kernel.page_alloc import drain_all_pages
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_single
-from cpuemu.kernel.stop_machine import stop_function
-from cpuemu.kernel.stop_machine import stop_machine as __stop_machine
+from cpuemu.kernel.stop_machine import STOP_NOTHING, stop_machine
 from cpuemu.layout import Latency
 
 if TYPE_CHECKING:
@@ -26,13 +24,6 @@ if TYPE_CHECKING:
 
 WARMUP = 10
 RESULTS = "CPUEMU_BENCHMARK"
-
-
-def nothing(cpu: Cpu, data: int) -> int:
-    return 0
-
-
-FN_NOTHING = stop_function(nothing)
 
 
 def one_way(cpu: Cpu) -> int:
@@ -55,14 +46,12 @@ def drain(cpu: Cpu) -> None:
     drain_all_pages(cpu, lambda: on_each_cpu(cpu, DRAIN_LOCAL_PAGES, 0, wait=True))
 
 
-def stop_machine(cpu: Cpu) -> None:
-    get_online_cpus(cpu)
-    __stop_machine(cpu, FN_NOTHING, 0, 1)
-    put_online_cpus(cpu)
+def barrier(cpu: Cpu) -> None:
+    stop_machine(cpu, STOP_NOTHING, 0, 1)
 
 
 ACTIONS: dict[str, Callable[[Cpu], int | None]] = {
-    "one_way": one_way, "call": call, "broadcast": broadcast, "drain": drain, "stop_machine": stop_machine,
+    "one_way": one_way, "call": call, "broadcast": broadcast, "drain": drain, "stop_machine": barrier,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpuemu.kernel.uapi import Breakpoint, CallAll, CallAny, Nmi, Operation, UserTask
+from cpuemu.kernel.uapi import Breakpoint, CallAll, CallAny, Nmi, Operation, StopMachine, UserTask
 
 
 class Mixed:
@@ -11,5 +11,5 @@ class Mixed:
 
     def next(self, task: UserTask) -> Operation:
         target = task.random(4)
-        choices: tuple[Operation, ...] = (Breakpoint(), Nmi(target), CallAny((target,)), CallAll())
+        choices: tuple[Operation, ...] = (Breakpoint(), Nmi(target), CallAny((target,)), CallAll(), StopMachine())
         return choices[task.random(len(choices))]

@@ -159,11 +159,6 @@ def a_stopper(who: Writer, write: Write) -> bool:
     return who.holds(*(stopper_lock(cpu, who.zones) for cpu in range(who.machine.dims.cpus)))
 
 
-def hotplug_reader_or_writer(who: Writer, write: Write) -> bool:
-    hotplug = who.machine.hotplug
-    return hotplug.active_writer == who.current + 1 or hotplug.refcount > 0
-
-
 def a_queue_lock(who: Writer, write: Write) -> bool:
     return who.holds(*(single_queue_lock(cpu, who.zones) for cpu in range(who.machine.dims.cpus)))
 
@@ -281,10 +276,10 @@ RULES: Mapping[str, Rule] = {
     "the workers": either(a_stopper, waits_for_works),
     "the workers, atomically": either(both(atomically, a_stopper), waits_for_works),
     "the last worker": either(both(atomically, a_stopper), waits_for_works),
-    "the requester": hotplug_reader_or_writer,
-    "the requester, then the last acker": either(declared, hotplug_reader_or_writer),
-    "the requester, then the threads atomically": either(a_stopper, hotplug_reader_or_writer),
-    "an active CPU": either(a_stopper, hotplug_reader_or_writer),
+    "the requester": mutex(LOCK_STOP_CPUS),
+    "the requester, then the last acker": either(declared, mutex(LOCK_STOP_CPUS)),
+    "the requester, then the threads atomically": either(a_stopper, mutex(LOCK_STOP_CPUS)),
+    "an active CPU": either(a_stopper, mutex(LOCK_STOP_CPUS)),
     "kthread_create_lock": mutex(LOCK_KTHREAD),
     "kthread_create_lock, then kthreadd": either(mutex(LOCK_KTHREAD), kthreadd),
     "cpu_hotplug.lock": mutex(LOCK_CPU_HOTPLUG),

@@ -31,25 +31,25 @@ from cpuemu.kernel.cpumask import (
     cpumask_word,
     num_online_cpus,
 )
+from cpuemu.kernel.hotplug_lock import cpu_hotplug_begin, cpu_hotplug_done
 from cpuemu.kernel.hotplug_rows import DOWN_ROWS, UNDO_FLAG, UP_FLAG, UP_ROWS
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kthread import free_task, kthread_create_on_node, kthread_function
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
-from cpuemu.kernel.sched import might_sleep, try_to_wake_up, wait_event, wake
+from cpuemu.kernel.sched import try_to_wake_up, wait_event, wake
 from cpuemu.kernel.sched_migrate import adopt_sleepers, migrate_tasks, tasks_left_on
 from cpuemu.kernel.stop_machine import (
+    __stop_machine,
     cpu_stopper_drain,
     cpu_stopper_enable,
     cpu_stopper_reset,
     cpu_stopper_thread,
     stop_function,
-    stop_machine,
 )
 from cpuemu.kernel.vmstat import vmstat_cpu_dead, vmstat_cpu_down_failed, vmstat_cpu_down_prepare, vmstat_cpu_online
 from cpuemu.layout import (
     LOCK_CPU_ADD_REMOVE,
-    LOCK_CPU_HOTPLUG,
     NOBODY,
     CpuState,
     Hotplug,
@@ -67,57 +67,11 @@ if TYPE_CHECKING:
 ENOMEM, EBUSY, EINVAL = 12, 16, 22
 
 P_MAPS = site("cpu_maps_update_begin")
-P_BEGIN = site("cpu_hotplug_begin")
-P_READERS = site("cpu_hotplug_begin:refcount")
-P_GET_ONLINE = site("get_online_cpus")
 P_CPU_UP = site("__cpu_up")
 P_RUNNING = site("wait_running")
 P_CONTROL = site("control_thread")
 
 UP_TIMEOUT_NS = 10_000_000_000
-
-
-# --- the hotplug lock --------------------------------------------------------------------------------------
-
-
-def get_online_cpus(cpu: Cpu) -> None:
-    """Keep CPUs from going or coming.  Context: may sleep.  The writer itself passes."""
-    might_sleep(cpu)
-    hotplug = cpu.machine.hotplug
-    if hotplug.active_writer == cpu.me.current + 1:
-        return
-    mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_GET_ONLINE)
-    hotplug.refcount += 1
-    cpu.current.online_refs += 1
-    mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
-
-
-def put_online_cpus(cpu: Cpu) -> None:
-    hotplug = cpu.machine.hotplug
-    if hotplug.active_writer == cpu.me.current + 1:
-        return
-    mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_GET_ONLINE)
-    hotplug.refcount -= 1
-    cpu.current.online_refs -= 1
-    mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
-    wake(cpu, hotplug.addr(Hotplug.refcount))
-
-
-def cpu_hotplug_begin(cpu: Cpu) -> None:
-    """Become the writer: holds cpu_hotplug.lock until cpu_hotplug_done."""
-    hotplug = cpu.machine.hotplug
-    hotplug.active_writer = cpu.me.current + 1
-    while True:
-        mutex_lock(cpu, LOCK_CPU_HOTPLUG, P_BEGIN)
-        if hotplug.refcount == 0:
-            return
-        mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
-        wait_event(cpu, P_READERS, Term(hotplug.addr(Hotplug.refcount), Op.EQ, 0))
-
-
-def cpu_hotplug_done(cpu: Cpu) -> None:
-    cpu.machine.hotplug.active_writer = 0
-    mutex_unlock(cpu, LOCK_CPU_HOTPLUG)
 
 
 # --- notifiers ---------------------------------------------------------------------------------------------
@@ -244,7 +198,7 @@ def down_failed(cpu: Cpu, number: int) -> int:
 
 def take_down(cpu: Cpu, number: int) -> int:
     """__stop_machine(take_cpu_down) on the leaving CPU."""
-    error = stop_machine(cpu, FN_TAKE_CPU_DOWN, number, 1 << number)
+    error = __stop_machine(cpu, FN_TAKE_CPU_DOWN, number, 1 << number)
     if not error:
         BUG_ON(cpu, cpu_online(cpu, number), oracles.ONLINE_AFTER_TAKE_DOWN,
                f"cpu {number} is online after take_cpu_down")

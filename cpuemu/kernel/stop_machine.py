@@ -5,9 +5,9 @@ Writers:       a stopper's list under its lock; the barrier's state by the last 
 Steps:         before each acknowledgement and at each wait for the next state.
 Not modelled:  stop_machine_from_inactive_cpu; the NMI watchdog (v3.2 does not touch it here either).
 
-Both halves stand here: who asks (stop_cpus, __stop_machine) and who answers (cpu_stopper_thread,
-stop_machine_cpu_stop).  num_threads is num_online_cpus() when asked, apart from the walk that queues the works:
-as v3.2 has it, and as zoo 6 needs it.
+Both halves stand here: who asks (__stop_cpus, __stop_machine) and who answers (cpu_stopper_thread,
+stop_machine_cpu_stop).  num_threads is num_online_cpus() when asked, apart from the walk that queues the works, as
+v3.2 has it: whoever asks without the hotplug lock counts threads that may not be there (zoo 6).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from cpuemu.events import Event
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import WARN_ON_ONCE
 from cpuemu.kernel.cpumask import bits_of, cpumask_copy, cpumask_first, for_each_cpu, num_online_cpus, store_bits
+from cpuemu.kernel.hotplug_lock import get_online_cpus, put_online_cpus
 from cpuemu.kernel.irqflags import local_irq_disable, local_irq_enable, preempt_disable, preempt_enable
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.page_check import check_page_counts
@@ -52,6 +53,7 @@ P_QUEUE_WORK = site("cpu_stop_queue_work")
 P_STOPPER_LOCK = site("cpu_stopper_thread:lock")
 P_STOPPER_IDLE = site("cpu_stopper_thread")
 P_STOP_CPUS = site("stop_cpus")
+P_ONLINE_MASK = site("__stop_cpus:cpu_online_mask")
 P_COMPLETION = site("__stop_cpus:wait_for_completion")
 P_ACK = site("stop_machine_cpu_stop:ack_state")
 P_STATE = site("stop_machine_cpu_stop")
@@ -59,6 +61,7 @@ P_SET_STATE = site("set_state")
 P_NUM_THREADS = site("__stop_machine:num_online_cpus")
 
 STOP_MACHINE_CPU_STOP = 0
+STOP_NOTHING = 1
 STOP_FUNCTIONS: list[StopFunction] = []
 """What a stopper can be asked to run; a work carries a number, never code."""
 
@@ -124,17 +127,14 @@ def cpu_stopper_thread(cpu: Cpu, number: int) -> None:
         cpu_stop_signal_done(cpu, work, executed=True, ret=ret)
 
 
-def stop_cpus(cpu: Cpu, mask: int, fn: int, arg: int) -> int:
-    """Run a function on the stoppers of ``mask`` and wait for all.  Context: may sleep.  -ENOENT: nobody ran it."""
-    mutex_lock(cpu, LOCK_STOP_CPUS, P_STOP_CPUS)
-    try:
-        return _stop_cpus(cpu, mask, fn, arg)
-    finally:
-        mutex_unlock(cpu, LOCK_STOP_CPUS)
+def __stop_cpus(cpu: Cpu, fn: int, arg: int) -> int:
+    """Run a function on the stoppers of the CPUs that are online now, and wait for all.  -ENOENT: nobody ran it.
 
-
-def _stop_cpus(cpu: Cpu, mask: int, fn: int, arg: int) -> int:
+    Context: stop_cpus_mutex held; may sleep.
+    """
     machine = cpu.machine
+    cpu.point(P_ONLINE_MASK, machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
+    mask = cpumask_copy(cpu, Mask.ONLINE)
     done = machine.stop_done[cpu.me.current]
     done.nr_todo, done.executed, done.ret, done.completion = mask.bit_count(), 0, 0, 0
     for target in for_each_cpu(mask):
@@ -153,20 +153,34 @@ def _stop_cpus(cpu: Cpu, mask: int, fn: int, arg: int) -> int:
 
 
 def stop_machine(cpu: Cpu, fn: int, data: int, active: int) -> int:
+    """``__stop_machine`` for who has not the hotplug lock.  Context: may sleep."""
+    get_online_cpus(cpu)
+    ret = __stop_machine(cpu, fn, data, active)
+    put_online_cpus(cpu)
+    return ret
+
+
+def __stop_machine(cpu: Cpu, fn: int, data: int, active: int) -> int:
     """Run a function on the CPUs of ``active`` while every other CPU stands still with interrupts off.
 
-    Context: may sleep; the hotplug lock held (__stop_machine).  Returns what the function returned.
+    ``active`` 0: on the first that is online.  Context: may sleep; CPUs neither go nor come meanwhile (hotplug lock).
+    Returns what the function returned.
     """
     machine = cpu.machine
     barrier = machine.stop_machine
     cpu.core.count(Counter.STOP_MACHINE)
     cpu.point(P_NUM_THREADS, machine.cpumasks[Mask.ONLINE].base << 2 | 3, Kind.READ)
-    barrier.num_threads = num_online_cpus(cpu)
-    barrier.fn, barrier.data, barrier.fnret = fn, data, 0
-    store_bits(barrier.active, active)
-    set_state(cpu, StopState.PREPARE)
-    stop_cpus(cpu, cpumask_copy(cpu, Mask.ONLINE), STOP_MACHINE_CPU_STOP, 0)
-    return barrier.fnret
+    threads = num_online_cpus(cpu)
+    # All of the barrier stands on its asker's stack in Linux; here it is one for all, and its asker's from here on.
+    mutex_lock(cpu, LOCK_STOP_CPUS, P_STOP_CPUS)
+    try:
+        barrier.num_threads = threads
+        barrier.fn, barrier.data, barrier.fnret = fn, data, 0
+        store_bits(barrier.active, active)
+        set_state(cpu, StopState.PREPARE)
+        return __stop_cpus(cpu, STOP_MACHINE_CPU_STOP, 0)
+    finally:
+        mutex_unlock(cpu, LOCK_STOP_CPUS)
 
 
 def set_state(cpu: Cpu, state: StopState) -> None:
@@ -218,7 +232,13 @@ def _check_online(cpu: Cpu, state: int) -> None:
                  f"{online} CPUs are online in state {StopState(state).name} of stop_machine, which stops {threads}")
 
 
+def nothing(cpu: Cpu, data: int) -> int:
+    """What a stop_machine does that only shows that everybody stands still."""
+    return 0
+
+
 assert stop_function(stop_machine_cpu_stop) == STOP_MACHINE_CPU_STOP
+assert stop_function(nothing) == STOP_NOTHING
 
 
 # --- stoppers and hotplug ----------------------------------------------------------------------------------

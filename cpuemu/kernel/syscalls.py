@@ -16,7 +16,19 @@ from cpuemu.kernel.cpumask import cpu_online, mask_of
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kgdb import kgdb_breakpoint
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_many, smp_call_function_single
-from cpuemu.kernel.uapi import Breakpoint, Call, CallAll, CallAny, CallMany, Io, Nmi, Operation, Reschedule
+from cpuemu.kernel.stop_machine import STOP_NOTHING, stop_machine
+from cpuemu.kernel.uapi import (
+    Breakpoint,
+    Call,
+    CallAll,
+    CallAny,
+    CallMany,
+    Io,
+    Nmi,
+    Operation,
+    Reschedule,
+    StopMachine,
+)
 from cpuemu.layout import Vector
 
 if TYPE_CHECKING:
@@ -43,6 +55,8 @@ def system_call(cpu: Cpu, operation: Operation) -> None:
             sys_reschedule(cpu, target % cpus)
         case Breakpoint():
             kgdb_breakpoint(cpu)
+        case StopMachine():
+            stop_machine(cpu, STOP_NOTHING, 0, 0)
         case Nmi(target):
             _interrupt(cpu, target % cpus, Vector.NMI)
 

@@ -83,6 +83,11 @@ class Nmi:
 
 
 @dataclass(frozen=True)
+class StopMachine:
+    """stop_machine of nothing: everybody stands still for a moment, as for a write to /proc/mtrr."""
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Sleep at the border of user mode."""
 
@@ -94,8 +99,21 @@ class Exit:
     """The program ends; what it holds is freed."""
 
 
-Operation = (Alloc | Free | Call | CallAll | CallMany | CallAny | Io | Reschedule | Breakpoint | Nmi | Sleep
-             | Exit)
+Operation = (
+    Alloc
+    | Free
+    | Call
+    | CallAll
+    | CallMany
+    | CallAny
+    | Io
+    | Reschedule
+    | Breakpoint
+    | Nmi
+    | StopMachine
+    | Sleep
+    | Exit
+)
 
 
 class UserProgram(Protocol):

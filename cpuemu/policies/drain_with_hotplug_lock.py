@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES
-from cpuemu.kernel.cpu_hotplug import get_online_cpus, put_online_cpus
+from cpuemu.kernel.hotplug_lock import get_online_cpus, put_online_cpus
 from cpuemu.kernel.page_alloc import drain_all_pages
 from cpuemu.kernel.smp import on_each_cpu
 

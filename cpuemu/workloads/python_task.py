@@ -29,6 +29,7 @@ from cpuemu.kernel.uapi import (
     ProgramError,
     Reschedule,
     Sleep,
+    StopMachine,
     UserProgram,
     UserTask,
 )
@@ -86,7 +87,7 @@ class Guarded:
                 return operation
             case Free(int()) | Call(int(), bool()) | CallAll() | Io(int()) | Reschedule(int()) | Nmi(int()):
                 return operation
-            case Breakpoint() | Exit():
+            case Breakpoint() | StopMachine() | Exit():
                 return operation
             case CallAny(tuple(cpus)) | CallMany(tuple(cpus), bool()) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation
