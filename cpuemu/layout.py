@@ -337,6 +337,14 @@ class StopState(enum.IntEnum):
     EXIT = 4
 
 
+class KexecState(enum.IntEnum):
+    """How far a CPU has got before another kernel is started (arch/powerpc/include/asm/kexec.h)."""
+
+    RUNNING = 0
+    IRQS_OFF = 1
+    REAL_MODE = 2
+
+
 class VmstatWork(enum.IntEnum):
     """A CPU's delayed work of mm/vmstat.c."""
 
@@ -653,6 +661,19 @@ class KgdbCpu(View, align=64):
     passive_cpu_wait = u32("the debugger's master", "it is to wait for as long as this is set")
 
 
+class Kexec(View, align=64):
+    """Another kernel is being started (arch/powerpc/kernel/machine_kexec_64.c)."""
+
+    owner = u32("by compare-and-swap", "kexec_mutex: the CPU that starts it, plus 1; 0: nobody")
+    all_irq_disabled = u32("who starts another kernel", "every CPU has said that its interrupts are off")
+
+
+class Paca(View, align=64):
+    """What there is of each CPU that can be, for firmware and other kernels (struct paca_struct)."""
+
+    kexec_state = u32("the CPU, atomically", "KexecState")
+
+
 class StopDone(View, align=64):
     """struct cpu_stop_done: one a task."""
 
@@ -900,6 +921,8 @@ REGIONS: tuple[Region, ...] = (
     Region("stop_machine", StopMachine, "1", "stop_machine_data"),
     Region("kgdb", Kgdb, "1", "the debugger"),
     Region("kgdb_cpus", KgdbCpu, "cpus", "CPUs in the debugger"),
+    Region("kexec", Kexec, "1", "the start of another kernel"),
+    Region("pacas", Paca, "cpus", "powerpc's array of CPUs"),
     Region("hotplug", Hotplug, "1", "cpu_hotplug"),
     Region("kthread", Kthread, "1", "kthread_create_list"),
     Region("kswapd", Kswapd, "1", "the node's kswapd"),
@@ -925,7 +948,7 @@ REGIONS: tuple[Region, ...] = (
 CONSTANTS: tuple[type[enum.IntEnum], ...] = (
     MigrateType, PageState, Wmark, Gfp, Vector, CpuState, TaskState, SchedClass, Program, TaskFlag, Preempt,
     MachineState, Op, OpKind, Exit, Counter, Latency, StopState, Severity, LockUsage, Fault, VmstatWork, ProcessState,
-    Errand,
+    Errand, KexecState,
 )
 
 DEFINES: Mapping[str, int] = {
@@ -1121,6 +1144,8 @@ class Machine:
     stop_machine: StopMachine
     kgdb: Kgdb
     kgdb_cpus: Array[KgdbCpu]
+    kexec: Kexec
+    pacas: Array[Paca]
     hotplug: Hotplug
     kthread: Kthread
     kswapd: Kswapd

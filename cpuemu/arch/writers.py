@@ -122,6 +122,10 @@ def kgdb_master(who: Writer, write: Write) -> bool:
     return who.machine.kgdb.active == who.number + 1
 
 
+def starts_another_kernel(who: Writer, write: Write) -> bool:
+    return who.machine.kexec.owner == who.number + 1
+
+
 def the_task(who: Writer, write: Write) -> bool:
     """The task runs on this CPU, or its stack is here and it is about to let go."""
     task = write.element // who.machine.dims.cpus if write.region == "page_operations" else write.element
@@ -242,6 +246,7 @@ RULES: Mapping[str, Rule] = {
     "the CPU; of offline and online: coordinator": the_cpu,
     "coordinator; STARTING to RUNNING the CPU": the_cpu,
     "the CPU, atomically": both(the_cpu, declared),
+    "who starts another kernel": both(starts_another_kernel, declared),
     "the debugger's master": both(kgdb_master, declared),
     "rq lock": either(run_queue, creator),
     "rq lock, or the CPU": either(run_queue, the_cpu),

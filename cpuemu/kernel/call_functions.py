@@ -8,8 +8,9 @@ from __future__ import annotations
 NOP = 0
 DRAIN_LOCAL_PAGES = 1
 END_REQUEST = 2
+KEXEC_SMP_DOWN = 3
 
-NAMES = ("nop", "drain_local_pages", "end_request")
+NAMES = ("nop", "drain_local_pages", "end_request", "kexec_smp_down")
 """As traces and reports print them."""
 
 

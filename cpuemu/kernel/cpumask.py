@@ -59,6 +59,10 @@ def cpumask_clear_cpu(cpu: Cpu, number: int, mask: Mask) -> None:
     cpu.ram.clear_bits(word, 1 << number % 64)
 
 
+def cpu_possible(cpu: Cpu, number: int) -> bool:
+    return cpumask_test_cpu(cpu, number, Mask.POSSIBLE)
+
+
 def cpu_online(cpu: Cpu, number: int) -> bool:
     return cpumask_test_cpu(cpu, number, Mask.ONLINE)
 

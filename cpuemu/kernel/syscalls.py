@@ -14,6 +14,7 @@ from cpuemu.kernel.blk_mq import submit_and_wait
 from cpuemu.kernel.call_functions import NOP
 from cpuemu.kernel.cpumask import cpu_online, mask_of
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
+from cpuemu.kernel.kexec import kernel_kexec
 from cpuemu.kernel.kgdb import kgdb_breakpoint
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_many, smp_call_function_single
 from cpuemu.kernel.stop_machine import STOP_NOTHING, stop_machine
@@ -24,6 +25,7 @@ from cpuemu.kernel.uapi import (
     CallAny,
     CallMany,
     Io,
+    Kexec,
     Nmi,
     Operation,
     Reschedule,
@@ -57,6 +59,8 @@ def system_call(cpu: Cpu, operation: Operation) -> None:
             kgdb_breakpoint(cpu)
         case StopMachine():
             stop_machine(cpu, STOP_NOTHING, 0, 0)
+        case Kexec():
+            kernel_kexec(cpu)
         case Nmi(target):
             _interrupt(cpu, target % cpus, Vector.NMI)
 

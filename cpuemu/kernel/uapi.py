@@ -88,6 +88,11 @@ class StopMachine:
 
 
 @dataclass(frozen=True)
+class Kexec:
+    """Start another kernel, which gives the machine back at once; nothing while another task does."""
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Sleep at the border of user mode."""
 
@@ -111,6 +116,7 @@ Operation = (
     | Breakpoint
     | Nmi
     | StopMachine
+    | Kexec
     | Sleep
     | Exit
 )

@@ -54,6 +54,10 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
         yield _mutex(look, machine.locks[element], element)
     elif region in ("kgdb", "kgdb_cpus"):
         yield _debugger(look, element, word)
+    elif region == "pacas":
+        yield ("cpu", element), interrupt_story(look, element, Vector.CALL_FUNCTION, "kexec_smp_down")
+    elif region == "kexec":
+        yield _starter(look)
     elif region == "hotplug" and word == "refcount":
         yield from _readers(look)
     elif region == "kthread":
@@ -142,6 +146,13 @@ def _debugger(look: Look, number: int, word: str) -> tuple[Node | None, str]:
     if look.machine.cpus[number].hardirq:
         return ("irq", number), f"cpu {number} is in an interrupt handler{look.host(look.machine.cpus[number])}"
     return ("cpu", number), interrupt_story(look, number, Vector.NMI, "kgdb_nmicallback")
+
+
+def _starter(look: Look) -> tuple[Node | None, str]:
+    starter = look.cpu(look.machine.kexec.owner - 1)
+    if starter is None:
+        return None, "no CPU starts another kernel"
+    return ("task", starter.current), f"cpu {starter.index} starts another kernel{look.host(starter)}"
 
 
 def _readers(look: Look) -> Iterator[tuple[Node | None, str]]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from cpuemu.kernel.blk_mq import end_request
-from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, END_REQUEST, NOP
+from cpuemu.kernel.call_functions import DRAIN_LOCAL_PAGES, END_REQUEST, KEXEC_SMP_DOWN, NOP
+from cpuemu.kernel.kexec import kexec_smp_down
 from cpuemu.kernel.page_lists import drain_local_pages
 
 if TYPE_CHECKING:
@@ -30,6 +31,6 @@ def nop(cpu: Cpu, info: int) -> None:
 
 
 CALLS: Mapping[int, Callable[[Cpu, int], None]] = {
-    NOP: nop, DRAIN_LOCAL_PAGES: drain_local_pages, END_REQUEST: end_request,
+    NOP: nop, DRAIN_LOCAL_PAGES: drain_local_pages, END_REQUEST: end_request, KEXEC_SMP_DOWN: kexec_smp_down,
 }
 """The functions behind the numbers of call_functions."""

@@ -24,6 +24,7 @@ from cpuemu.kernel.uapi import (
     Exit,
     Free,
     Io,
+    Kexec,
     Nmi,
     Operation,
     ProgramError,
@@ -87,7 +88,7 @@ class Guarded:
                 return operation
             case Free(int()) | Call(int(), bool()) | CallAll() | Io(int()) | Reschedule(int()) | Nmi(int()):
                 return operation
-            case Breakpoint() | StopMachine() | Exit():
+            case Breakpoint() | StopMachine() | Kexec() | Exit():
                 return operation
             case CallAny(tuple(cpus)) | CallMany(tuple(cpus), bool()) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation
