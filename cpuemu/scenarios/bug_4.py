@@ -21,12 +21,10 @@ BUG = Bug(
     fixed='''\
 --- a/cpuemu/kernel/cpu_hotplug.py
 +++ b/cpuemu/kernel/cpu_hotplug.py
-@@ -39,4 +39,5 @@
- from cpuemu.kernel.sched import might_sleep, try_to_wake_up, wait_event, wake
+@@ -40,2 +40,3 @@
  from cpuemu.kernel.sched_migrate import adopt_sleepers, migrate_tasks, tasks_left_on
 +from cpuemu.kernel.smp import flush_smp_call_function_queue
  from cpuemu.kernel.stop_machine import (
-     cpu_stopper_drain,
 @@ -324,4 +325,5 @@
      cpumask_clear_cpu(cpu, number, Mask.ONLINE)
      cpu.core.trace(Event.CPUEMU_CPU_OFFLINE, number, cpu.me.generation)
