@@ -59,6 +59,8 @@ HELD_LOCKS = 8
 """Spinlocks that a CPU, and mutexes that a task, can hold at once and lockdep knows of."""
 NR_LOCK_CLASSES = 16
 NR_SITES = 512
+RCU_FANOUT = 2
+"""CPUs that a leaf of RCU's tree is about: Linux's smallest (CONFIG_RCU_FANOUT)."""
 SPARE_PROCESSES = 32
 """Processes of CPUs that left and keep tasks inside the kernel, beside one process for every CPU."""
 NOBODY = 0xFFFF_FFFF
@@ -397,7 +399,7 @@ class Header(View, align=64):
     boot_held = u64("launcher", "pages allocated before the machine starts")
     tasks_done = u32("any CPU, atomically", "workload tasks that ended")
     nr_workload = u32("coordinator", "workload tasks in all")
-    bases = array("u64", 40, "launcher", "first byte of each region, in order of REGIONS")
+    bases = array("u64", 64, "launcher", "first byte of each region, in order of REGIONS")
     dead_process = u32("coordinator", "a process of a CPU that died, plus 1")
     pace_permille = u32("launcher", "replay speed: 0 is as fast as it goes, 1000 the recorded one")
     pace_start_ns = u64("coordinator", "when the first workload task was let go")
@@ -674,6 +676,31 @@ class Paca(View, align=64):
     kexec_state = u32("the CPU, atomically", "KexecState")
 
 
+class RcuState(View, align=64):
+    """struct rcu_state: grace periods."""
+
+    gpnum = u64("rcu lock", "the last one that has begun")
+    completed = u64("rcu lock", "the last one that is over")
+    wanted = u64("rcu lock", "the last one that somebody waits for")
+    gp_start_ns = u64("rcu lock", "when the last one began")
+
+
+class RcuNode(View, align=64):
+    """struct rcu_node: a leaf, about RCU_FANOUT CPUs."""
+
+    grplo = u32("the boot CPU", "the first of them")
+    grphi = u32("the boot CPU", "the last of them")
+    qsmask = u64("rcu lock", "those that the grace period waits for, bit 0 for the first")
+    qsmaskinit = u64("rcu lock", "those that one which begins now will wait for")
+
+
+class RcuData(View, align=64):
+    """struct rcu_data: a CPU's place in the tree."""
+
+    mynode = u32("the boot CPU", "its leaf")
+    grpmask = u64("the boot CPU", "its bit there")
+
+
 class StopDone(View, align=64):
     """struct cpu_stop_done: one a task."""
 
@@ -923,6 +950,9 @@ REGIONS: tuple[Region, ...] = (
     Region("kgdb_cpus", KgdbCpu, "cpus", "CPUs in the debugger"),
     Region("kexec", Kexec, "1", "the start of another kernel"),
     Region("pacas", Paca, "cpus", "powerpc's array of CPUs"),
+    Region("rcu", RcuState, "1", "grace periods"),
+    Region("rcu_nodes", RcuNode, "cpus", "leaves: more than there are ranges of RCU_FANOUT CPUs"),
+    Region("rcu_data", RcuData, "cpus", "CPUs' places in the leaves"),
     Region("hotplug", Hotplug, "1", "cpu_hotplug"),
     Region("kthread", Kthread, "1", "kthread_create_list"),
     Region("kswapd", Kswapd, "1", "the node's kswapd"),
@@ -1019,6 +1049,7 @@ LOCK_CALL_FUNCTION = 3
 LOCK_OOM = 4
 LOCK_KTHREAD = 5
 LOCK_VECTOR = 6
+LOCK_RCU = 7
 
 
 def zone_lock(zone: int) -> int:
@@ -1043,7 +1074,7 @@ def stopper_lock(cpu: int, nr_zones: int) -> int:
 
 LOCK_CLASSES = (
     "cpu_add_remove_lock", "cpu_hotplug.lock", "stop_cpus_mutex", "call_function.lock", "oom_lock",
-    "kthread_create_lock", "vector_lock", "(unused)", "zone->lock", "zone->lru_lock", "rq->lock",
+    "kthread_create_lock", "vector_lock", "rcu_node->lock", "zone->lock", "zone->lru_lock", "rq->lock",
     "call_single_queue->lock", "stopper->lock",
 )
 """As lockdep sees locks: all zones', all CPUs' of a kind are one class."""
@@ -1146,6 +1177,9 @@ class Machine:
     kgdb_cpus: Array[KgdbCpu]
     kexec: Kexec
     pacas: Array[Paca]
+    rcu: RcuState
+    rcu_nodes: Array[RcuNode]
+    rcu_data: Array[RcuData]
     hotplug: Hotplug
     kthread: Kthread
     kswapd: Kswapd

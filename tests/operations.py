@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpuemu.kernel.uapi import Breakpoint, CallAll, CallAny, Kexec, Nmi, Operation, StopMachine, UserTask
+from cpuemu.kernel.uapi import Breakpoint, CallAll, CallAny, Kexec, Nmi, Operation, StopMachine, Synchronize, UserTask
 
 
 class Mixed:
@@ -11,7 +11,8 @@ class Mixed:
 
     def next(self, task: UserTask) -> Operation:
         target = task.random(4)
-        choices: tuple[Operation, ...] = (Breakpoint(), Nmi(target), CallAny((target,)), CallAll(), StopMachine())
+        choices: tuple[Operation, ...] = (Breakpoint(), Nmi(target), CallAny((target,)), CallAll(), StopMachine(),
+                                          Synchronize())
         return choices[task.random(len(choices))]
 
 

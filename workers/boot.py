@@ -10,6 +10,7 @@ from cpuemu.kernel.cpumask import cpumask_set_cpu
 from cpuemu.kernel.fork import new_idle, new_kthread, wait_for_go
 from cpuemu.kernel.irqflags import local_irq_enable
 from cpuemu.kernel.kthread import FN_KSWAPD, FN_KTHREADD
+from cpuemu.kernel.rcutree import rcu_init
 from cpuemu.kernel.sched import wake_up_new_task
 from cpuemu.kernel.smpboot import start_secondary
 from cpuemu.kernel.stop_machine import cpu_stopper_enable
@@ -38,6 +39,7 @@ def boot_processor(cpu: Cpu) -> None:
     new_idle(cpu, 0)
     for mask in (Mask.ONLINE, Mask.ACTIVE):
         cpumask_set_cpu(cpu, 0, mask)
+    rcu_init(cpu)
     setup_vmstat(cpu)
     _kernel_threads(cpu)
     for number in range(first_workload_task(machine.dims.cpus), machine.dims.tasks):

@@ -189,7 +189,7 @@ class Explored:
             self._let(cpu)
         boot_cpu = self.machine.cpus[0]
         self._in_turn(lambda: boot_cpu.state == CpuState.RUNNING)
-        booted = range(min(self.count, self.scenario.maxcpus))
+        booted = [cpu for cpu in range(min(self.count, self.scenario.maxcpus)) if cpu not in self.scenario.absent]
         for cpu in booted[1:]:
             operation = Operation(self.machine, self.hands, cpu, up=True)
             self._in_turn(lambda operation=operation: operation.advance(self.clock.now_ns))  # type: ignore[misc]

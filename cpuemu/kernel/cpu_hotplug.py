@@ -37,6 +37,7 @@ from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kthread import free_task, kthread_create_on_node, kthread_function
 from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
+from cpuemu.kernel.rcutree import rcu_offline_cpu, rcu_online_cpu
 from cpuemu.kernel.sched import try_to_wake_up, wait_event, wake
 from cpuemu.kernel.sched_migrate import adopt_sleepers, migrate_tasks, tasks_left_on
 from cpuemu.kernel.stop_machine import (
@@ -126,12 +127,12 @@ def page_alloc_dead(cpu: Cpu, number: int) -> int:
 
 Notifier = Callable[["Cpu", int], int]
 
-CPU_UP_PREPARE: tuple[Notifier, ...] = (cpu_stop_prepare,)
-CPU_UP_CANCELED: tuple[Notifier, ...] = (cpu_stop_cancel,)
+CPU_UP_PREPARE: tuple[Notifier, ...] = (cpu_stop_prepare, rcu_online_cpu)
+CPU_UP_CANCELED: tuple[Notifier, ...] = (cpu_stop_cancel, rcu_offline_cpu)
 CPU_ONLINE: tuple[Notifier, ...] = (sched_cpu_active, cpu_stop_online, vmstat_cpu_online)
 CPU_DOWN_PREPARE: tuple[Notifier, ...] = (vmstat_cpu_down_prepare, sched_cpu_inactive)
 CPU_DOWN_FAILED: tuple[Notifier, ...] = (sched_cpu_active, vmstat_cpu_down_failed)
-CPU_DEAD: tuple[Notifier, ...] = (migration_dead, page_alloc_dead, vmstat_cpu_dead)
+CPU_DEAD: tuple[Notifier, ...] = (migration_dead, page_alloc_dead, vmstat_cpu_dead, rcu_offline_cpu)
 CPU_POST_DEAD: tuple[Notifier, ...] = (cpu_stop_cancel,)
 """In order of their priority: the scheduler's first going up and last going down, the stopper's before the allocator's.
 """

@@ -190,6 +190,9 @@ SOFT_LOCKUP = _rule(
 HUNG_TASK = _rule(
     TIME, "hung-task", FATAL, "a task waits longer than anything can take",
     "kernel/hung_task.c: \"INFO: task %s:%d blocked for more than %ld seconds.\"")
+RCU_STALL = _rule(
+    TIME, "rcu-stall", WARN, "a grace period of RCU does not end",
+    "kernel/rcutree.c: \"INFO: RCU detected CPU stalls:\"")
 HUNG_MACHINE = _rule(
     TIME, "hung-machine", FATAL, "every CPU is at rest, and work is left")
 

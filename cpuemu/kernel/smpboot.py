@@ -3,11 +3,12 @@
 Invariant:     smp_prepare_cpus is called once, before a process of a CPU exists: all of them start at the same time.
 Writers:       the launcher's half before power-on; start_secondary on the new CPU.
 Steps:         those of start_secondary, in v3.2's order.
-Not modelled:  ACPI tables: every CPU is present.
+Not modelled:  ACPI tables: every CPU that is possible is present.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import state_word
@@ -44,14 +45,15 @@ P_ACTIVE = site("start_secondary:cpu_active")
 P_EARLY_ONLINE = site("start_secondary:early_online")
 
 
-def smp_prepare_cpus(machine: Machine) -> None:
-    """Masks of what is possible, empty queues, names of sites."""
+def smp_prepare_cpus(machine: Machine, absent: Iterable[int] = ()) -> None:
+    """Masks of what is possible, empty queues, names of sites.  ``absent``: numbers that no CPU has."""
     cpus = machine.dims.cpus
+    possible = (1 << cpus) - 1 & ~sum(1 << number for number in set(absent))
     write_sites(machine)
     machine.header.coordinator_line = LINE_END
     for mask in (Mask.POSSIBLE, Mask.PRESENT):
         for index in range(len(machine.cpumasks[mask].bits)):
-            machine.cpumasks[mask].bits[index] = ((1 << cpus) - 1) >> 64 * index & 0xFFFF_FFFF_FFFF_FFFF
+            machine.cpumasks[mask].bits[index] = possible >> 64 * index & 0xFFFF_FFFF_FFFF_FFFF
     machine.call_function.next = machine.call_function.prev = cpus
     for number in range(cpus):
         words = machine.cpus[number]

@@ -16,6 +16,7 @@ from cpuemu.kernel.cpumask import cpu_online, mask_of
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kexec import kernel_kexec
 from cpuemu.kernel.kgdb import kgdb_breakpoint
+from cpuemu.kernel.rcutree import synchronize_sched
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_many, smp_call_function_single
 from cpuemu.kernel.stop_machine import STOP_NOTHING, stop_machine
 from cpuemu.kernel.uapi import (
@@ -30,6 +31,7 @@ from cpuemu.kernel.uapi import (
     Operation,
     Reschedule,
     StopMachine,
+    Synchronize,
 )
 from cpuemu.layout import Vector
 
@@ -61,6 +63,8 @@ def system_call(cpu: Cpu, operation: Operation) -> None:
             stop_machine(cpu, STOP_NOTHING, 0, 0)
         case Kexec():
             kernel_kexec(cpu)
+        case Synchronize():
+            synchronize_sched(cpu)
         case Nmi(target):
             _interrupt(cpu, target % cpus, Vector.NMI)
 

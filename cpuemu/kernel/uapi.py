@@ -93,6 +93,11 @@ class Kexec:
 
 
 @dataclass(frozen=True)
+class Synchronize:
+    """synchronize_sched: wait until every CPU has been in user mode, idle or in schedule()."""
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Sleep at the border of user mode."""
 
@@ -117,6 +122,7 @@ Operation = (
     | Nmi
     | StopMachine
     | Kexec
+    | Synchronize
     | Sleep
     | Exit
 )

@@ -24,6 +24,7 @@ from cpuemu.kernel.kthread import FUNCTIONS
 from cpuemu.kernel.lockup import test_lockup
 from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages
 from cpuemu.kernel.page_lists import NO_PAGE, free_pages
+from cpuemu.kernel.rcutree import rcu_note_quiescent
 from cpuemu.kernel.sched import cpu_idle, enter_kernel, schedule_away, select_task_rq, try_to_wake_up
 from cpuemu.kernel.sched_migrate import do_exit, end_user_wait, leave_for, sched_setaffinity, user_wait
 from cpuemu.kernel.syscalls import sys_call, sys_reschedule, system_call
@@ -96,6 +97,7 @@ def _user_mode(cpu: Cpu, task: Task) -> None:
             if schedule_away(cpu):
                 return None
             local_irq_enable(cpu)
+        rcu_note_quiescent(cpu)
         reason = cpu.core.run_batch(task.index, cpu.gate.batch)
         if reason == Reason.DONE and task.program == Program.REPLAY:
             _wake_replay(cpu, task)  # all its lines are done: who waits for one of them is not told again

@@ -54,6 +54,8 @@ def holders_of(look: Look, place: tuple[str, int, str, int]) -> Iterator[tuple[N
         yield _mutex(look, machine.locks[element], element)
     elif region in ("kgdb", "kgdb_cpus"):
         yield _debugger(look, element, word)
+    elif region == "rcu":
+        yield from _not_quiescent(look)
     elif region == "pacas":
         yield ("cpu", element), interrupt_story(look, element, Vector.CALL_FUNCTION, "kexec_smp_down")
     elif region == "kexec":
@@ -146,6 +148,14 @@ def _debugger(look: Look, number: int, word: str) -> tuple[Node | None, str]:
     if look.machine.cpus[number].hardirq:
         return ("irq", number), f"cpu {number} is in an interrupt handler{look.host(look.machine.cpus[number])}"
     return ("cpu", number), interrupt_story(look, number, Vector.NMI, "kgdb_nmicallback")
+
+
+def _not_quiescent(look: Look) -> Iterator[tuple[Node | None, str]]:
+    machine = look.machine
+    for data in machine.rcu_data:
+        if data.mynode < machine.dims.cpus and machine.rcu_nodes[data.mynode].qsmask & data.grpmask:
+            current = machine.cpus[data.index].current
+            yield ("task", current), f"cpu {data.index} ({look.comm(current)}) has passed no quiescent state"
 
 
 def _starter(look: Look) -> tuple[Node | None, str]:

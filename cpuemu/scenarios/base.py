@@ -49,6 +49,8 @@ class Scenario:
     policy: str | None = None
     hotplug: tuple[str, ...] = ()
     maxcpus: int = MAX_CPUS
+    absent: tuple[int, ...] = ()
+    """Numbers below ``cpus`` that no CPU has: holes in cpu_possible_mask."""
     patch: str | None = None
     left_out: tuple[int, ...] = ()
     """Tasks, by their place, that are not there this time."""
@@ -62,6 +64,11 @@ class Scenario:
             raise UserError(f"scenario {self.name}: give it tasks, or a workload, and not both")
         if not 1 <= self.cpus <= MAX_CPUS:
             raise UserError(f"scenario {self.name}: {self.cpus} CPUs; a scenario has 1 to {MAX_CPUS}")
+        used = {task.cpu for task in self.present} | {self._request(text)[0] for text in self.hotplug}
+        for number in self.absent:
+            if not 0 < number < self.cpus or number in used:
+                raise UserError(f"scenario {self.name}: cpu {number} is absent; CPU 0 is not, nor is any that has a "
+                                f"task or goes or comes, and there are {self.cpus} numbers")
         if not 1 <= self.maxcpus <= MAX_CPUS:
             raise UserError(f"scenario {self.name}: maxcpus is {self.maxcpus}; 1 to {MAX_CPUS} can be brought up")
         for number, task in enumerate(self.present):

@@ -31,6 +31,7 @@ from cpuemu.kernel.uapi import (
     Reschedule,
     Sleep,
     StopMachine,
+    Synchronize,
     UserProgram,
     UserTask,
 )
@@ -88,7 +89,7 @@ class Guarded:
                 return operation
             case Free(int()) | Call(int(), bool()) | CallAll() | Io(int()) | Reschedule(int()) | Nmi(int()):
                 return operation
-            case Breakpoint() | StopMachine() | Kexec() | Exit():
+            case Breakpoint() | StopMachine() | Kexec() | Synchronize() | Exit():
                 return operation
             case CallAny(tuple(cpus)) | CallMany(tuple(cpus), bool()) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cpuemu.arch.cpu import Cpu, PowerOff, Term
-from cpuemu.kernel import oracles, smp
+from cpuemu.kernel import oracles, rcutree, smp
 from cpuemu.kernel.cpumask import cpumask_word
 from cpuemu.kernel.sched import wait_event
 from cpuemu.layout import Mask, Op
 from cpuemu.sites import site
-from tests.mutants.declaration import CALLS, ONE_CALLS, impatient, mutant, wrap
+from tests.mutants.declaration import CALLS, HERE, ONE_CALLS, impatient, mutant, replace, wrap
 from tests.mutants.locks import after_each_call
 
 NEVER = site("mutant:never")
@@ -65,6 +65,17 @@ def waits_for_nothing() -> None:
 def all_wait_for_nothing() -> None:
     """All tasks do: every CPU is at rest, and work is left."""
     after_each_call(_wait)
+
+
+@mutant(oracles.RCU_STALL, "--workload", f"{HERE}/programs.py:Synchronizes")
+def a_cpu_that_does_not_count() -> None:
+    """For a second and a half, nothing says of CPU 1 that it is quiescent; half a second is long."""
+    replace(rcutree, "STALL_NS", 500_000_000)
+
+    @wrap(rcutree, "_report")
+    def _(right: Any, cpu: Cpu, leaf: int, mask: int) -> None:
+        young = cpu.now() - cpu.machine.rcu.gp_start_ns < 1_500_000_000
+        right(cpu, leaf, mask & ~2 if young and leaf == 0 else mask)
 
 
 def _wait(cpu: Cpu) -> None:

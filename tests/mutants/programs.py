@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpuemu.kernel.uapi import Call, Operation, Sleep, UserTask
+from cpuemu.kernel.uapi import Call, Operation, Sleep, Synchronize, UserTask
 
 
 class Calls:
@@ -21,6 +21,14 @@ class OneCalls:
 
     def next(self, task: UserTask) -> Operation:
         return Call(1 + task.random(3))
+
+
+class Synchronizes:
+    tasks = 2
+    operations = 4
+
+    def next(self, task: UserTask) -> Operation:
+        return Synchronize()
 
 
 class Sleepers:
