@@ -295,7 +295,7 @@ def _memory(scenario: Scenario, directory: Path) -> tuple[RamFile, Ram, Workload
     with memoryview(image.mapping) as view:
         workload.write(image.machine, view, seed=1)
     free_area_init(image.machine, image.mapping, Core(image.ram, None, (0, 0), 0, 0), zones, cpus, workload.held)
-    smp_prepare_cpus(image.machine)
+    smp_prepare_cpus(image.machine, scenario.absent)
     return image, Ram(rings.mapping), workload
 
 
