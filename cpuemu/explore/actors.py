@@ -12,7 +12,7 @@ from cpuemu.layout import Vector
 PLUG = "plug"
 COORDINATOR = "the coordinator"
 VECTORS = {Vector.RESCHEDULE: "resched", Vector.CALL_FUNCTION: "call", Vector.CALL_FUNCTION_SINGLE: "single",
-           Vector.PLATFORM: "platform"}
+           Vector.PLATFORM: "platform", Vector.NMI: "nmi"}
 _NUMBERS = {name: vector for vector, name in VECTORS.items()}
 _NAME = re.compile(r"(\d+)|irq(\d+)\.([a-z]+)")
 
