@@ -73,8 +73,8 @@ class Events:
         self.words: set[int] = set()
         self.values: dict[Kind, Callable[[int], int | bytes]] = {
             Kind.PFN: lambda pfn: pfn if pfn != NOBODY else (1 << 64) - 1,
-            Kind.SITE: lambda number: SITES + number * SYMBOL_SIZE,
-            Kind.FUNCTION: lambda number: FUNCTIONS + number * SYMBOL_SIZE,
+            Kind.SITE: lambda number: SITES + min(number, NR_SITES) * SYMBOL_SIZE,
+            Kind.FUNCTION: lambda number: FUNCTIONS + min(number, NR_FUNCTIONS) * SYMBOL_SIZE,
             Kind.WORD: self._word, Kind.COMM: lambda task: self.names.comm(task).encode()[:15],
             Kind.PID: lambda task: self.names.pid(task) & 0x7FFFFFFF, Kind.TASK_STATE: lambda state: min(state, 5),
             Kind.STOP_STATE: lambda state: min(state, 4), Kind.MODE: bool,
@@ -103,8 +103,9 @@ class Events:
 
     def symbols(self) -> dict[int, str]:
         """Every address that an event may hold; none is left out: it would be taken for a part of the one before."""
-        sites = {SITES + number * SYMBOL_SIZE: self.names.site(number) for number in range(NR_SITES)}
-        functions = {FUNCTIONS + number * SYMBOL_SIZE: self.names.function(number) for number in range(NR_FUNCTIONS)}
+        sites = {SITES + number * SYMBOL_SIZE: self.names.site(number) for number in range(NR_SITES + 1)}
+        functions = {FUNCTIONS + number * SYMBOL_SIZE: self.names.function(number)
+                     for number in range(NR_FUNCTIONS + 1)}
         words = {WORDS + word: self.names.word(word) for word in self.words}
         return {address: name.replace(" ", "_") for address, name in (sites | functions | words).items()}
 
