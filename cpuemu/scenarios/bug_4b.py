@@ -25,12 +25,11 @@ BUG = Bug(
     broken='''\
 --- a/cpuemu/kernel/cpu_hotplug.py
 +++ b/cpuemu/kernel/cpu_hotplug.py
-@@ -37,3 +37,4 @@
+@@ -38,2 +38,3 @@
  from cpuemu.kernel.mutex import mutex_lock, mutex_unlock
 -from cpuemu.kernel.page_alloc import page_alloc_cpu_dead
 +from cpuemu.kernel.page_alloc import GFP_KERNEL, alloc_pages, page_alloc_cpu_dead
 +from cpuemu.kernel.page_lists import NO_PAGE, free_pages
- from cpuemu.kernel.sched import might_sleep, try_to_wake_up, wait_event, wake
 @@ -56,2 +57,3 @@
      Mask,
 +    MigrateType,
