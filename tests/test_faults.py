@@ -82,6 +82,8 @@ def failed_by(run: Injected, fault: str) -> None:
     """The verdict names the fault, for the finding and for the run."""
     assert (run.code, run.said["verdict"], run.said["fault"], run.finding["fault"]) == (1, "failed", fault, fault)
     assert run.finding["rule"] in BY_NAME[fault].fits
+    assert run.finding["more"] == f"trace-dump {run.said['run_dir']} --why"
+    assert run.finding["again"] == run.said["again"]
     assert f"faults injected: {len(run.struck)} {fault}\n" in run.state
 
 

@@ -142,6 +142,8 @@ def _power_on(prepared: Prepared) -> Verdict:
     verdict.skipped = workload.skipped
     verdict.notes += [note for note in [run_dir.bring_home()] if note]
     verdict.run_dir = str(run_dir.place)
+    for finding in verdict.findings:
+        finding.more = verdict.more
     _add_traces(run_dir.place, verdict)
     try:
         save(run_dir.place, verdict)

@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,14 +65,14 @@ def summary(verdict: Verdict) -> str:
     _skipped(console, verdict)
     _latencies(console, verdict)
     for finding in verdict.findings:
-        _finding(console, finding, verdict)
+        _finding(console, finding)
     for note in verdict.notes:
         console.print(f"note: {note}")
     console.print(f"run directory {verdict.run_dir}")
     if verdict.verdict != OK:
         if verdict.verdict != INTERRUPTED or verdict.findings:
             _why(console, verdict)
-        console.print(f"see more:  {more(verdict)}\nrun again: {verdict.again}")
+        console.print(f"see more:  {verdict.more}\nrun again: {verdict.again}")
     console.print(Text("verdict: ") + Text(verdict.verdict, style=COLOURS.get(verdict.verdict, "bold red")))
     return out.getvalue()
 
@@ -107,11 +106,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
 
 
-def more(verdict: Verdict) -> str:
-    """The command that shows more."""
-    return f"trace-dump {shlex.quote(verdict.run_dir)} --why"
-
-
 def _why(console: Console, verdict: Verdict) -> None:
     """The end explained, from the files in the run directory, where it can be."""
     from cpuemu.report.image import ImageError, open_image
@@ -124,7 +118,7 @@ def _why(console: Console, verdict: Verdict) -> None:
     console.print("\n".join(["", *lines, ""]))
 
 
-def _finding(console: Console, finding: Finding, verdict: Verdict) -> None:
+def _finding(console: Console, finding: Finding) -> None:
     known = f" (known: zoo {finding.known})" if finding.known else ""
     known += f" (comes of the injected {finding.fault})" if finding.fault else ""
     cpu = f", cpu {finding.cpu}" if finding.cpu is not None else ""
@@ -138,4 +132,4 @@ def _finding(console: Console, finding: Finding, verdict: Verdict) -> None:
         console.print(f"  held: {lock}")
     for line in finding.trace:
         console.print(f"  {line}")
-    console.print(f"  more:  {more(verdict)}\n  again: {finding.again}")
+    console.print(f"  more:  {finding.more}\n  again: {finding.again}")

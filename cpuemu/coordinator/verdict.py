@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,6 +87,8 @@ class Finding:
     stacks: dict[str, str] = field(default_factory=dict)
     locks: list[str] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
+    more: str = ""
+    """The command that shows more; ``again``: the one that runs it again."""
     again: str = ""
     fault: str | None = None
     """The fault that explains it, injected on purpose."""
@@ -122,6 +125,11 @@ class Verdict:
     """Faults that explain findings of this run."""
     notes: list[str] = field(default_factory=list)
     again: str = ""
+
+    @property
+    def more(self) -> str:
+        """The command that explains the run's end."""
+        return f"trace-dump {shlex.quote(self.run_dir)} --why"
 
     @property
     def exit_code(self) -> int:

@@ -25,6 +25,7 @@ from cpuemu.report.crash import calls, locks, memory, plugging
 from cpuemu.report.crash.commands import Run
 from cpuemu.report.crash.reading import Reading
 from cpuemu.report.image import Image
+from cpuemu.report.next_steps import again, trace_dump_of
 
 SHOWN_MOMENTS = 8
 """Of the allocations about to OOM, so many are shown, the last ones."""
@@ -37,8 +38,9 @@ def state_text(image: Image) -> Iterator[str]:
     def command(run: Run) -> Callable[[Image], Iterator[str]]:
         return lambda _: run(reading, [])
 
-    sections = (_summary, _findings, command(plugging.cpumask), _cpus, command(memory.zone), command(locks.locks),
-                command(calls.csd), command(plugging.operation_and_barrier), _tasks, _waits, _oom_moments, _pages)
+    sections = (_summary, _findings_and_commands, command(plugging.cpumask), _cpus, command(memory.zone),
+                command(locks.locks), command(calls.csd), command(plugging.operation_and_barrier), _tasks, _waits,
+                _oom_moments, _pages)
     for section in sections:
         lines = list(section(image))
         if lines:
@@ -73,6 +75,14 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{number} {name}" for name, number in value.items())
     return str(value)
+
+
+def _findings_and_commands(image: Image) -> Iterator[str]:
+    found = list(_findings(image))
+    yield from found
+    if found:
+        yield f"  more:  {trace_dump_of(image, '--why')}"
+        yield f"  again: {again(image)}"
 
 
 def _findings(image: Image) -> Iterator[str]:

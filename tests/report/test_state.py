@@ -100,7 +100,8 @@ def test_interrupts_calls_hotplug_findings_and_last_words(run: RunDirectory) -> 
         "machine FAILED", "the process of cpu 3 gen 1 died",
         ("finding csd-lock-wait (fatal) at 1.500000: nobody answers\n  stack: csd_lock_wait:1\n"
         "  stack of storm/1: schedule:5\n  held: zone->lock/DMA: cpu 2 (storm/2), taken in here\n"
-        "finding page-conservation: 3 pages are lost\n"),
+        "finding page-conservation: 3 pages are lost\n"
+        f"  more:  trace-dump {run.path} --why\n  again: cpuemu launch --cpus 4 --workload replay --seed 7\n"),
         "    pending: platform from the coordinator, ticket 12",
         "call_function_data of cpu 3: ", "refs 2, cpumask 1-2, locked",
         "hotplug: cpu 2 going offline, row 3 not answered yet (take_process, 4 of 7)\n",

@@ -119,7 +119,8 @@ def test_the_origin_of_it_all(run: RunDirectory) -> None:
     assert "At 0.000000 s cpu 2 begins to go offline." in text
     assert "migration/3 could run on cpu 3, but storm/3 has that CPU and does not call schedule()" in text
     assert ("So cpu 1 waits for migration/1, migration/1 waits for migration/3, migration/3 waits for storm/3, storm/3 "
-            "waits for cpu 1: a circle, and nobody outside of it can end it.") in text
+            "waits for cpu 1: a circle, and nobody outside of it can end it. control/0, migration/0 and migration/2 "
+            "wait for somebody in it.") in text
     short = "\n".join(why_short(open_image(run.path), 80))
     assert "a cycle of 4, each (==>) waits for the next" in short
     assert "  cpu 1 ==> migration/1 ==> migration/3 ==> storm/3 ==> cpu 1\n" in short

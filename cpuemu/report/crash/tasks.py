@@ -58,7 +58,7 @@ def _running(reading: Reading, task: Task, cpu: Cpu, frames: list[str]) -> Stack
     if cpu.lock_wait:
         return Stack(frames, False, f"last sleep; since then it has come to spin for a lock in {site}{handler}")
     if task.program == Program.IDLE and not cpu.hardirq and cpu.state != CpuState.DEAD:
-        return Stack([], True, "no stack: its CPU is idle")
+        return Stack([], True, f"no stack: its CPU is {'idle' if cpu.state == CpuState.RUNNING else 'not online'}")
     died = "its process died after the point" if cpu.state == CpuState.DEAD else "the last point it passed is"
     slept = "last sleep; since then it ran on, " if frames else "no stack: it has not slept here yet; "
     return Stack(frames, False, f"{slept}{died} {site}{handler}")

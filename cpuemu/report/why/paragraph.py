@@ -169,6 +169,11 @@ def _comes_down_to(case: Case) -> Iterator[str]:
         pairs = zip(names, [*names[1:], names[0]], strict=True)
         yield (f"So {', '.join(f'{one} waits for {other}' for one, other in pairs)}: a circle, and nobody outside of "
                "it can end it.")
+        inside = {edge.waiter for edge in reading.cycle}
+        others = {reading.graph.node(edge.waiter) for edge in reading.edges
+                  if edge.holder in inside and edge.waiter not in inside and edge.kind != "scheduler"}
+        if others:
+            yield f"{_list(sorted(others))} {'waits' if len(others) == 1 else 'wait'} for somebody in it."
         return
     silent = sorted({edge.waiter[1] for edge in case.waits if edge.kind == "frame"})
     if silent:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 
-from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.report.crash import calls, locks, log, memory, plugging, waits
 from cpuemu.report.crash.reading import Reading, guarded
 from cpuemu.report.image import Image
+from cpuemu.report.next_steps import again, trace_dump_of
 from cpuemu.report.why.case import Case
 from cpuemu.report.why.outside import faults_injected
 from cpuemu.report.why.paragraph import paragraph
@@ -63,20 +62,10 @@ def why_short(image: Image, width: int | None = None) -> Iterator[str]:
 
 def commands(image: Image) -> Iterator[str]:
     """What to type next."""
-    place = shlex.quote(str(image.directory))
-    yield f"ask on:    trace-dump {place} --shell    (or --cmd 'bt -a', --cmd help, …)"
-    again = image.verdict.get("again") or _again(image)
-    if again:
-        yield f"run again: {again}"
-
-
-def _again(image: Image) -> str:
-    """The command of a run that nobody gave a verdict on, from its configuration."""
-    known = LaunchConfig.__dataclass_fields__
-    try:
-        return LaunchConfig(**{key: value for key, value in image.configuration.items() if key in known}).command()
-    except (TypeError, ValueError):  # damaged
-        return ""
+    yield f"ask on:    {trace_dump_of(image, '--shell')}    (or --cmd 'bt -a', --cmd help, …)"
+    command = again(image)
+    if command:
+        yield f"run again: {command}"
 
 
 def text_width() -> int:
