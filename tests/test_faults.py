@@ -124,9 +124,12 @@ def test_deaf_cpu(inject: Callable[..., Injected]) -> None:
 
 
 def test_early_online(inject: Callable[..., Injected]) -> None:
-    run = inject("early-online", "--hotplug", "2", module="tests.impatient")
+    run = inject("early-online", "--hotplug", "2", "--watchdog", "csd=2")
     failed_by(run, "early-online")
     assert run.finding["rule"] == "csd-lock-wait"
+    assert re.match(r"csd: Detected non-responsive CSD lock \(#1\) on CPU#\d, waiting 2\d{9} ns for CPU#02 \w+\(0x",
+                    run.finding["message"]), "the kernel's words, and the limit that was set"
+    assert "--watchdog csd=2" in run.said["again"]
     assert "cpu 2 has not taken" in run.finding["message"] and "interrupts off" in run.finding["message"]
 
 
@@ -172,7 +175,7 @@ def test_killed_holder(inject: Callable[..., Injected]) -> None:
 
 
 def test_lockup(inject: Callable[..., Injected]) -> None:
-    run = inject("lockup", "--hotplug", "3", module="tests.impatient")
+    run = inject("lockup", "--hotplug", "3", "--watchdog", "stop-machine=2")
     failed_by(run, "lockup")
     assert run.finding["rule"] == "stop-machine-stuck" and len(run.struck) == 1
     cpu = run.struck[0].cpu
@@ -180,7 +183,7 @@ def test_lockup(inject: Callable[..., Injected]) -> None:
 
 
 def test_lockup_where_the_kernel_preempts(inject: Callable[..., Injected]) -> None:
-    run = inject("lockup:2", "--hotplug", "3", "--preempt", "full", strikes=1, module="tests.impatient")
+    run = inject("lockup:2", "--hotplug", "3", "--preempt", "full", "--watchdog", "stop-machine=2", strikes=1)
     ok(run)
     assert run.said["latency_us"]["offline"]["max"] < 2_000_000
 

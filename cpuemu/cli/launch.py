@@ -10,6 +10,7 @@ import click
 
 from cpuemu import patches
 from cpuemu.cli.faults import usage
+from cpuemu.coordinator.thresholds import TUNABLE
 from cpuemu.faults import BY_NAME
 from cpuemu.layout import NR_CPUS
 
@@ -83,6 +84,10 @@ def completes(*names: str) -> Callable[[click.Context, click.Parameter, str], li
 @option("--fault", multiple=True, metavar="NAME[:ARGUMENT]", shell_complete=completes(*BY_NAME),
         help="Inject a fault while the workload runs (may be "
         f"repeated): {usage()}.  See docs/faults.md.")
+@option("--watchdog", multiple=True, metavar="NAME=SECONDS",
+        shell_complete=completes(*(f"{each}=" for each in TUNABLE)),
+        help=f"From when on something is too late (may be repeated): {', '.join(TUNABLE)}; NAME=off: never.  What the "
+        "host takes does not count.  A cycle of waits is told within a second, whatever stands here.")
 @option("--trace", type=click.Choice(["ring", "all"]), help="Keep the last events in rings, or all of them in files.  "
         "[ring]")
 @option("--run-dir", type=click.Path(), metavar="DIR",

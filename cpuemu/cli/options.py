@@ -11,6 +11,7 @@ import click
 
 from cpuemu.cli.faults import planned
 from cpuemu.coordinator.config import LaunchConfig
+from cpuemu.coordinator.thresholds import thresholds
 from cpuemu.errors import UserError
 from cpuemu.layout import NR_CPUS
 
@@ -83,6 +84,7 @@ def checked(options: Mapping[str, Any]) -> LaunchConfig:
         raise UserError("--memory and --zoneinfo both say how much memory there is: give one of them")
     parse_pace(config.pace)
     planned(config.fault, config.cpus)
+    thresholds(config.watchdog)
     return config
 
 

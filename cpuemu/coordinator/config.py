@@ -37,6 +37,7 @@ class LaunchConfig:
     quiet: bool = False
     checked: bool = False
     fault: tuple[str, ...] = ()
+    watchdog: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +53,7 @@ class LaunchConfig:
                 words.append(f"--{name.replace('_', '-')} {value}")
         flags = ("until_done", "no_migration", "checked")
         words += [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
-        words += [f"--fault {each}" for each in self.fault]
+        words += [f"--{name} {each}" for name in ("fault", "watchdog") for each in getattr(self, name)]
         if self.memory_bytes:
             words.append(f"--memory {self.memory_bytes >> 10}K")
         if run_dir and self.run_dir:

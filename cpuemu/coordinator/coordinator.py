@@ -29,6 +29,7 @@ from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
 from cpuemu.coordinator.processes import children, gone, kill, start, status_text
 from cpuemu.coordinator.starvation import Starvation
+from cpuemu.coordinator.thresholds import thresholds
 from cpuemu.coordinator.verdict import judge, save
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
@@ -117,7 +118,8 @@ class Coordinator:
         # From here on there may be a ZeroMQ thread in this process: nobody is forked from it any more.
         self.apic = Apic(self.image.ram, self.machine, cpus, PLATFORM_GENERATION, orders.socket_dir)
         self.hands = Hands(self.machine, self.image.ram, self.apic, self.channel, self.doorbells)
-        self.watchdog = Watchdog(self.machine, self.image.ram, self._pid_of)
+        self.watchdog = Watchdog(self.machine, self.image.ram, self._pid_of,
+                                 thresholds(orders.config.watchdog))
         self.starvation = Starvation(self.machine, self._pid_of, orders.seed)
         self.outcome = Outcome("finished")
         self.operation: Operation | None = None

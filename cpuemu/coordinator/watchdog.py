@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cpuemu.coordinator.host_time import HostTime
+from cpuemu.coordinator.thresholds import Thresholds
 from cpuemu.core import Ram
 from cpuemu.kernel import oracles
 from cpuemu.kernel.findings import write_finding
 from cpuemu.kernel.hung_task import Edge, explain, find_cycle, reach
+from cpuemu.kernel.kernel_words import late_words
 from cpuemu.kernel.oracles import Rule
 from cpuemu.kernel.wait_graph import WaitGraph
 from cpuemu.kernel.wait_records import Node
@@ -41,21 +43,6 @@ REASONS = ("reschedule", "call function", "call function single", "platform", "N
 CALLS = (Vector.CALL_FUNCTION, Vector.CALL_FUNCTION_SINGLE)
 NOT_TIMED = ("replay", "irqs", "frame", "scheduler")
 """Kinds of waits that may last (a recording's own order), or that stand behind another one that is timed."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Seconds, but for ``cycle_looks``, how many looks see the same cycle, and ``carry_looks``, nobody with a frame."""
-
-    cycle_looks: int = 4
-    carry_looks: int = 3
-    frame: float = 2.0
-    csd: float = 10.0
-    stop_machine: float = 10.0
-    hung_task: float = 30.0
-    soft_lockup: float = 20.0
-    hard_lockup: float = 10.0
-    at_rest: float = 2.0
 
 
 @dataclass
@@ -178,9 +165,10 @@ class Watchdog:
             self._count_host(still, edges, edge.waiter, now_ns)
             rule, limit = self._limit(edge.kind)
             if judge and still.late_ns(now_ns) > limit * SECOND:
+                words = late_words(self.machine, edge, now_ns - edge.since_ns, limit)
                 others = [each for each in explain(self.machine, now_ns) if each != edge.text]
-                self._found(rule, "; ".join([edge.text, *others[:4]]), self.machine.tasks[number].cpu, number,
-                            sorted(reach(edges, edge.waiter)))
+                self._found(rule, "; ".join([f"{words} {edge.text}", *others[:4]]), self.machine.tasks[number].cpu,
+                            number, sorted(reach(edges, edge.waiter)))
         self._waits = waits
 
     def _not_called(self, task: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cpuemu.faults import FAULTS
 from cpuemu.kernel.hung_task import explain
+from cpuemu.kernel.lockdep_report import lockdep_report
 from cpuemu.kernel.page_audit import audit
 from cpuemu.layout import (
     KEEPING,
@@ -96,6 +97,7 @@ def _findings(image: Image) -> Iterator[str]:
                 yield f"  stack: {entry.stack}"
             yield from (f"  stack of {line}" for line in entry.stacks.splitlines())
             yield from (f"  held: {line}" for line in entry.locks.splitlines())
+            yield from (f"  {line}" for line in lockdep_report(machine, entry.rule))
     known = {machine.findings[index].message for index in range(NR_FINDINGS)}
     for finding in image.verdict.get("findings") or []:
         if isinstance(finding, dict) and finding.get("message") not in known:

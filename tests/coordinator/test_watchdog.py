@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cpuemu.coordinator import host_time
+from cpuemu.coordinator.thresholds import Thresholds, thresholds
 from cpuemu.coordinator.watchdog import SECOND, Watchdog
 from cpuemu.core import Ram
+from cpuemu.errors import UserError
 from cpuemu.layout import (
     LINE_END,
     LOCK_CPU_ADD_REMOVE,
@@ -59,13 +61,13 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 class Watched:
     """A machine, its watchdog, and the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Thresholds | None = None) -> None:
         self.made: Handmade = machine()
         self.machine = self.made.machine
         for cpu in range(4):
             self.made.task(STORM + cpu, f"storm/{cpu}", cpu)
         self.machine.header.coordinator_line = LINE_END
-        self.dog = Watchdog(self.machine, Ram(self.made.memory), lambda cpu: cpu + 1)
+        self.dog = Watchdog(self.machine, Ram(self.made.memory), lambda cpu: cpu + 1, limits)
         self.now = T0
         self.notes: list[str] = []
 
@@ -165,7 +167,26 @@ def test_a_csd_that_nobody_answers(watched: Watched) -> None:
     watched.waits_for_call(1, 2)
     assert watched.look(9.5, beat=(2,)).finding is None
     watched.look(1, beat=(2,))
-    expect(watched, "csd-lock-wait", "cpu 1 (storm/1) waits in csd_lock_wait", "cpu 2")
+    expect(watched, "csd-lock-wait", "csd: Detected non-responsive CSD lock (#1) on CPU#1, waiting 10",
+           "ns for CPU#02 drain_local_pages(0x0).", "cpu 1 (storm/1) waits in csd_lock_wait", "cpu 2")
+
+
+def test_limits_are_what_a_person_sets(host: Host) -> None:
+    watched = Watched(thresholds(["csd=2", "soft-lockup=off"]))
+    watched.waits_for_call(1, 2)
+    assert watched.look(1.9, beat=(2,)).finding is None
+    watched.look(0.5, beat=(2,))
+    expect(watched, "csd-lock-wait")
+    watched = Watched(thresholds(["csd=off", "hung-task=off"]))
+    watched.waits_for_call(1, 2)
+    assert watched.look(3600, beat=(2,)).finding is None
+
+
+@pytest.mark.parametrize("setting", ["csd", "csd=", "csd=soon", "csd=0.1", "csd=-1", "csd=nan", "patience=3"])
+def test_a_limit_that_is_none_is_refused(setting: str) -> None:
+    with pytest.raises(UserError, match=f"^--watchdog {setting}: ") as refused:
+        thresholds([setting])
+    assert "off" in str(refused.value)
 
 
 def test_a_wait_for_a_stopped_process_is_the_hosts(watched: Watched, host: Host) -> None:
@@ -230,7 +251,8 @@ def test_a_mutex_held_for_ever(watched: Watched) -> None:
     watched.made.wait(STORM + 1, lock.addr(Lock.word), Op.EQ, 0, busy=False)
     assert watched.look(29, beat=(2,)).finding is None
     watched.look(2, beat=(2,))
-    expect(watched, "hung-task", "storm/1", "storm/2 holds it")
+    expect(watched, "hung-task", f"INFO: task storm/1:{STORM + 1} blocked for more than 30 seconds.",
+           "storm/2 holds it")
 
 
 def test_an_idle_machine_is_waited_for_in_full(watched: Watched) -> None:

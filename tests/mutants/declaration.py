@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cpuemu.coordinator import watchdog
+from cpuemu.coordinator import thresholds
 from cpuemu.kernel.oracles import Rule
 
 HERE = Path(__file__).resolve().parent
@@ -76,6 +76,6 @@ def wrap_method(where: type, name: str) -> Callable[[Callable[..., Any]], None]:
     return change
 
 
-def impatient(**seconds: float) -> None:
+def impatient(**seconds: Any) -> None:
     """The watchdog waits shorter than it does: its limits are for machines that are slow, not for tests."""
-    replace(watchdog, "Thresholds", partial(watchdog.Thresholds, **seconds))  # type: ignore[arg-type]
+    replace(thresholds, "Thresholds", partial(thresholds.Thresholds, **seconds))
