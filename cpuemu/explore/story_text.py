@@ -125,6 +125,8 @@ def _told(scene: Scene, last: str) -> list[str]:
     function, _, detail = move.point.partition(":")
     if move.does == "sends":
         return [f"→ {move.vector} to cpu {move.to}"]
+    if move.cpu is None:
+        return [f"goes on: {move.point}"] if move.point != "a request" else ["begins a request"]
     lines = [] if function == last else [function]
     mark = "*" if scene.key else " "
     lines.append(f"{mark} {_detail(move, detail)}{_does(move)}")
@@ -133,9 +135,9 @@ def _told(scene: Scene, last: str) -> list[str]:
 
 def sentence(move: Move) -> str:
     """What somebody is about to do, in one line; in brackets what stands in the word now."""
-    if move.does in ("takes", "sends"):
+    if move.does in ("takes", "sends", "walks"):
         return " ".join(_told(Scene(0, move), ""))
-    if move.cpu is None or not move.word:
+    if not move.word:
         return f"{move.point}: {_does(move)}"
     if move.does == "locks":
         return f"{move.point}: takes {move.word}"
@@ -149,15 +151,13 @@ def _detail(move: Move, detail: str) -> str:
 
 
 def _does(move: Move) -> str:
-    if move.cpu is None:
-        return "a row of the hotplug walk"
     if not move.word:
         return "goes on"
     before, after = _value(move, move.before), _value(move, move.after)
     if move.does == "locks":
         return f"{move.word} taken"
     if move.does == "waits":
-        return f"waits for {move.word}: {after}"
+        return f"has waited for {move.word}: {before}"
     if before != after:
         return f"{move.word} {before} → {after}"
     return f"{move.word} = {after}"

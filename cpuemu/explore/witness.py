@@ -15,6 +15,7 @@ from typing import Any
 from cpuemu.explore.actors import COORDINATOR, actor_name, coordinator
 from cpuemu.explore.species import point_name
 from cpuemu.explore.strategies.base import Event
+from cpuemu.kernel.hotplug_rows import row_under_way
 from cpuemu.kernel.wait_records import Look
 from cpuemu.layout import Machine, Mask, Vector
 from cpuemu.schema import Address
@@ -28,8 +29,9 @@ _MASKS = re.compile(r"(cpumask\w*|bits)(\[0\])?$")
 class Move:
     """What an actor does from its point to the next one.
 
-    ``cpu``: where, None for the coordinator.  ``handler``: inside an interrupt.  ``source``: who sent the interrupt
-    that is taken.  ``does``: reads, writes, locks, waits, sends (``to`` whom), takes.  ``before``, ``after``: the word.
+    ``cpu``: where, None for the coordinator; its ``point`` is the row of the hotplug walk that it comes to.
+    ``handler``: inside an interrupt.  ``source``: who sent the interrupt that is taken.  ``does``: reads, writes,
+    locks, waits, sends (``to`` whom), takes, walks.  ``before``, ``after``: the word.
     """
 
     actor: str
@@ -53,7 +55,8 @@ def describe(look: Look, event: Event) -> Move:
     machine, cpus = look.machine, look.machine.dims.cpus
     actor, word, before = actor_name(event.actor, cpus), word_name(look, event.word), value(machine, event.word)
     if event.actor >= coordinator(cpus):
-        return Move(actor, None, COORDINATOR, False, point_name(event.site), "writes", word, before=before)
+        row = row_under_way(machine.hotplug) if machine.hotplug.busy else "a request"
+        return Move(actor, None, COORDINATOR, False, row, "walks", word, before=before)
     cpu = machine.cpus[event.line]
     task, handler = look.comm(cpu.current), bool(cpu.hardirq)
     stack = functions(machine.tasks[cpu.current].stack)

@@ -88,3 +88,14 @@ def test_a_deadlock_says_who_waits_for_whom(tmp_path: Path) -> None:
     said = json.loads(cpuemu(tmp_path, "replay", file, "--story", "--json").stdout)
     assert (said["verdict"], len(said["waits"]), len(said["ends"])) == ("deadlock", 3, 3)
     assert {"step", "actor", "cpu", "point", "word", "before", "after", "key"} <= said["steps"][0].keys()
+
+
+def test_the_coordinator_has_a_column_too(tmp_path: Path) -> None:
+    """A CPU that leaves with a call on its queue; rows of the walk are told by their names."""
+    run = cpuemu(tmp_path, "explore", "zoo:4", "--schedules", "400", "--until-failure", "--save", "saved", "--json")
+    file, = json.loads(run.stdout)["files"]
+    lines = cpuemu(tmp_path, "replay", file, "--story", COLUMNS="120").stdout.splitlines()
+    place = next(line for line in lines if line.endswith("coordinator")).index("coordinator")
+    told = [line[place:] for line in lines if line[place:].startswith(("begins", "goes on"))]
+    assert told[0] == "begins a request" and any(line.startswith("goes on: take_cpu_down, 3 of ") for line in told)
+    assert max(map(len, lines)) <= 120
