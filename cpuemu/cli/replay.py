@@ -87,14 +87,14 @@ def replay(file: str, times: int, jobs: int, go_on: str | None, patch: Path | No
     misfit = _other(failure, other) or failure.misfit()
     if misfit and not go_on:
         raise UserError(f"{file}: {misfit}{'' if misfit.endswith('again') else '; --continue-with STRATEGY tries it'}")
+    if (shrink or story) and (misfit or go_on):
+        raise UserError(f"--{'shrink' if shrink else 'story'} takes a schedule as it is, on the kernel that it was "
+                        "found on: leave out --continue-with, --profile, --preempt and --patch")
     if shrink:
-        if misfit or go_on:
-            raise UserError("--shrink takes a schedule as it is, on the kernel that it was found on: leave out "
-                            "--continue-with, --profile, --preempt and --patch")
         from cpuemu.cli.shrunk import shrink as smaller
 
         click.get_current_context().exit(smaller(Path(file), failure, schedules, seconds, jobs, as_json, all_steps))
-    if story and not misfit:
+    if story:
         from cpuemu.cli.told import tell
 
         tell(failure, as_json, all_steps)
