@@ -1,4 +1,4 @@
-"""A failure made smaller: fewer CPUs, tasks and requests, interrupts, preemptions, switches, steps, in this order.
+"""A failure made smaller: fewer CPUs, tasks, requests, faults, interrupts, preemptions, switches, steps; in this order.
 
 Delta debugging (Zeller, Hildebrandt: "Simplifying and isolating failure-inducing input", TSE 2002) over runs, the steps
 of one actor in a row, and moving of runs towards others of their actor (Jalbert, Sen: "A trace simplification technique
@@ -50,6 +50,7 @@ class Size(NamedTuple):
     cpus: int
     tasks: int
     requests: int
+    faults: int
     interrupts: int
     preemptions: int
     switches: int
@@ -57,8 +58,9 @@ class Size(NamedTuple):
 
 
 def size(scenario: Scenario, result: Result) -> Size:
-    return Size(scenario.cpus, len(scenario.present), len(scenario.hotplug), result.deliveries, result.preemptions,
-                result.switches, result.steps)
+    cpus, last = scenario.cpus, coordinator(scenario.cpus)
+    return Size(cpus, len(scenario.present), len(scenario.hotplug), sum(actor > last for actor, _ in result.ran),
+                sum(cpus <= actor < last for actor, _ in result.ran), result.preemptions, result.switches, result.steps)
 
 
 @dataclass

@@ -91,6 +91,8 @@ def story_of(failure: Failure) -> Story:
 
 def _aside(move: Move, touched: int) -> bool:
     """``touched``: by how many CPUs the object is."""
+    if move.does == "strikes":
+        return False
     if move.vector:
         return move.vector == Vector.RESCHEDULE.name.lower()
     return not move.word or touched == 1 or any(each in move.word for each in SCHEDULER)

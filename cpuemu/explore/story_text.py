@@ -125,6 +125,8 @@ def _told(scene: Scene, last: str) -> list[str]:
     function, _, detail = move.point.partition(":")
     if move.does == "sends":
         return [f"→ {move.vector} to cpu {move.to}"]
+    if move.does == "strikes":
+        return [f"⚡ {move.actor}"]
     if move.cpu is None:
         return [f"goes on: {move.point}"] if move.point != "a request" else ["begins a request"]
     lines = [] if function == last else [function]
@@ -135,7 +137,7 @@ def _told(scene: Scene, last: str) -> list[str]:
 
 def sentence(move: Move) -> str:
     """What somebody is about to do, in one line; in brackets what stands in the word now."""
-    if move.does in ("takes", "sends", "walks"):
+    if move.does in ("takes", "sends", "walks", "strikes"):
         return " ".join(_told(Scene(0, move), ""))
     if not move.word:
         return f"{move.point}: {_does(move)}"

@@ -31,7 +31,7 @@ class Move:
 
     ``cpu``: where, None for the coordinator; its ``point`` is the row of the hotplug walk that it comes to.
     ``handler``: inside an interrupt.  ``source``: who sent the interrupt that is taken.  ``does``: reads, writes,
-    locks, waits, sends (``to`` whom), takes, walks.  ``before``, ``after``: the word.
+    locks, waits, sends (``to`` whom), takes, walks, strikes (a fault).  ``before``, ``after``: the word.
     """
 
     actor: str
@@ -54,7 +54,9 @@ def describe(look: Look, event: Event) -> Move:
     """Of somebody who can move, or waits."""
     machine, cpus = look.machine, look.machine.dims.cpus
     actor, word, before = actor_name(event.actor, cpus), word_name(look, event.word), value(machine, event.word)
-    if event.actor >= coordinator(cpus):
+    if event.actor > coordinator(cpus):
+        return Move(actor, event.line if event.line < cpus else 0, "", False, actor, "strikes")
+    if event.actor == coordinator(cpus):
         row = row_under_way(machine.hotplug) if machine.hotplug.busy else "a request"
         return Move(actor, None, COORDINATOR, False, row, "walks", word, before=before)
     cpu = machine.cpus[event.line]

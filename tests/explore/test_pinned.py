@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from cpuemu.errors import UserError
+from cpuemu.explore.actors import coordinator
 from cpuemu.explore.failure import placement
 from cpuemu.explore.pinned import parse, runs_of
 from cpuemu.kernel.uapi import CallAll
+from cpuemu.layout import Vector
 from cpuemu.scenarios.base import Scenario, Task
 from tests.explore.test_machine import CALLERS, cpuemu
 from tests.explore.traces import CALLERS as SCENARIO
@@ -70,7 +72,8 @@ def test_a_line_is_read_as_it_was_written() -> None:
     assert pinned.line == line and list(runs_of(["0", "0", "1", "0"])) == [("0", 2), ("1", 1), ("0", 1)]
     scenario = pinned.scenario(Scenario("so busy", tasks=(Task(0, (CallAll(),)),) * 3, cpus=4))
     assert (scenario.cpus, scenario.hotplug, scenario.left_out) == (2, ("offline 1", "online 1"), (0, 2))
-    assert [step.actor for step in pinned.steps(2)] == [0, 0, 0, 10, 7, 0]
+    assert [step.actor for step in pinned.steps(2)] == [
+        0, 0, 0, coordinator(2), 2 + Vector.NR + Vector.CALL_FUNCTION, 0]
 
 
 def test_a_failure_is_pinned(tmp_path: Path) -> None:
