@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from cpuemu.explore.strategies.loose import Loose
 from cpuemu.explore.strategies.pct import Pct
 from cpuemu.explore.strategies.pos import Pos
 from cpuemu.explore.strategies.random_walk import RandomWalk
-from cpuemu.explore.worlds import Result, run_worlds
+from cpuemu.explore.worlds import Result, Worlds
 from cpuemu.layout import Vector
 from cpuemu.scenarios.base import Scenario
 
@@ -82,9 +83,16 @@ class Shrinking:
         """The smallest that was found.  Raises UserError where the failure does not come back as it was."""
         self.scenario = self.failure.scenario
         self.seen: set[tuple[int, ...]] = set()
-        first = next(run_worlds(self.scenario, [(self.failure.follow(), self.failure.seed)], 1, self.interrupted), None)
-        if first is None:
-            return self.failure
+        with ExitStack() as self.stack:
+            self.worlds = self._worlds(self.scenario)
+            first = next(self.worlds.run([(self.failure.follow(), self.failure.seed)]), None)
+            return self.failure if first is None else self._run(first)
+
+    def _worlds(self, scenario: Scenario) -> Worlds:
+        """Those of the machine that is tried now: they stay up from one try to the next."""
+        return self.stack.enter_context(Worlds(scenario, self.jobs, self.interrupted))
+
+    def _run(self, first: Result) -> Failure:
         if not self.failure.same(first):
             raise UserError(f"the failure does not come back as it was ({first.verdict} after {first.steps} steps)")
         self.best, self.size, self.signature = first, size(self.scenario, first), first.signature
@@ -201,9 +209,12 @@ class Shrinking:
             return None
         seed = self.failure.seed + self.tried  # by the number of the try: some are begun that never count
         runs = ((strategy, seed + at) for at, strategy in enumerate(strategies))
-        worlds = run_worlds(scenario, runs, self.jobs, self.interrupted)
+        if self.worlds.scenario != scenario:
+            self.stack.close()
+            self.worlds = self._worlds(scenario)
+        results = self.worlds.run(runs)
         try:
-            for at, result in enumerate(worlds):
+            for at, result in enumerate(results):
                 if wishes:
                     self.seen.add(tuple(wishes[at]))
                 self.tried += 1
@@ -212,7 +223,7 @@ class Shrinking:
                 if self.over:
                     break
         finally:
-            worlds.close()
+            results.close()
         return None
 
     def _take(self, scenario: Scenario, result: Result) -> bool:

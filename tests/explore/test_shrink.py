@@ -64,20 +64,30 @@ class Toy:
         return result_of(schedule)
 
 
-def toys(scenario: Scenario, runs: Iterable[tuple[Strategy, int]], jobs: int, interrupted: Sequence[float] = (),
-         watch: None = None) -> Generator[Result]:
+class Toys:
     """Toys in the place of worlds; as there, ``jobs`` of them are under way at a time."""
-    ahead: list[Result] = []
-    for strategy, seed in runs:
-        if len(ahead) == jobs:
-            yield ahead.pop(0)
-        ahead.append(Toy(scenario.cpus).run(strategy, seed))
-    yield from ahead
+
+    def __init__(self, scenario: Scenario, jobs: int, interrupted: Sequence[float] = ()) -> None:
+        self.scenario, self.jobs = scenario, jobs
+
+    def __enter__(self) -> Toys:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, runs: Iterable[tuple[Strategy, int]]) -> Generator[Result]:
+        ahead: list[Result] = []
+        for strategy, seed in runs:
+            if len(ahead) == self.jobs:
+                yield ahead.pop(0)
+            ahead.append(Toy(self.scenario.cpus).run(strategy, seed))
+        yield from ahead
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_it_does_not_need_is_left_out(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(shrink, "run_worlds", toys)
+    monkeypatch.setattr(shrink, "Worlds", Toys)
     scenario = Scenario("toy", workload="toy", cpus=5)
     drawn = ((number, Toy(5).run(RandomWalk(), number)) for number in range(seed * 1000, seed * 1000 + 999))
     number, result = next((number, result) for number, result in drawn if result.message.startswith("toy"))
@@ -92,7 +102,7 @@ def test_what_it_does_not_need_is_left_out(monkeypatch: pytest.MonkeyPatch, seed
 
 
 def test_a_failure_that_does_not_come_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shrink, "run_worlds", toys)
+    monkeypatch.setattr(shrink, "Worlds", Toys)
     scenario = Scenario("toy", workload="toy", cpus=2)
     result = next(result for number in range(999) if (result := Toy(2).run(RandomWalk(), number)).bad)
     failure = failure_of(scenario, "random", 1, Result(**{**vars(result), "message": "another"}))
