@@ -74,8 +74,8 @@ def play(spec: str, patch: Path | None, goal: str | None, against: Path | None, 
     from cpuemu.explore.play import Play
 
     other = read(against) if against else None
-    with _key_by_key():
-        table = _Table(Play(scenario), goal, lambda: other or _search(scenario))
+    with _key_by_key(), Play(scenario) as game:
+        table = _Table(game, goal, lambda: other or _search(scenario))
         table.run(_keys())
     click.get_current_context().exit(0 if table.reached or goal is None else 1)
 

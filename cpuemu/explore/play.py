@@ -18,7 +18,7 @@ from cpuemu.explore.shrink import Size, size
 from cpuemu.explore.strategies.base import Event
 from cpuemu.explore.strategies.prefix import Prefix
 from cpuemu.explore.witness import Move, Stand, describe, stands, value
-from cpuemu.explore.worlds import Result, run_worlds
+from cpuemu.explore.worlds import Result, Worlds
 from cpuemu.kernel.wait_records import Look
 from cpuemu.layout import NOBODY, CallFunctionData, Machine
 from cpuemu.scenarios.base import Scenario
@@ -63,16 +63,23 @@ def _queues(eye: Look) -> list[str]:
 
 
 class Play:
-    """``moves``: actors, as far as chosen; ``marks``: how many there were before each choice."""
+    """``moves``: actors, as far as chosen; ``marks``: how many there were before each choice.  ``with`` ends it."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
+        self.scenario, self.worlds = scenario, Worlds(scenario, 1, watch=look)
         self.moves: list[int] = []
         self.marks: list[int] = []
+        self.result: Result
         self._run()
 
+    def __enter__(self) -> Play:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.worlds.__exit__(*reason)
+
     def _run(self) -> None:
-        self.result: Result = next(run_worlds(self.scenario, [(Prefix(self.moves), 0)], 1, watch=look))
+        self.result, = self.worlds.run([(Prefix(self.moves), 0)])
         self.path: list[int] = self.result.search
         self.views = [_view(each) for each in self.result.watched]
 
