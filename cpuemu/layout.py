@@ -586,8 +586,8 @@ class Pcp(View, align=64):
     """struct per_cpu_pageset: one CPU's lists of one zone."""
 
     count = i32("its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD", "pages on the three lists")
-    high = i32("launcher", "count at which a batch goes back")
-    batch = i32("launcher", "pages moved at a time")
+    high = i32("launcher; percpu_pagelist_fraction, without a lock", "count at which a batch goes back")
+    batch = i32("launcher; percpu_pagelist_fraction, without a lock", "pages moved at a time")
     stat_threshold = i32("CPU_ONLINE and CPU_DEAD, kswapd", "of the differential")
     free_diff = i32("its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD", "vm_stat_diff[NR_FREE_PAGES]")
 

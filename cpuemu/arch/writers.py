@@ -114,6 +114,11 @@ def declared(who: Writer, write: Write) -> bool:
     return who.declared(write)
 
 
+def announced(who: Writer, write: Write) -> bool:
+    """A plain store, to the word that the last point has declared."""
+    return who.me.point_word == write.address
+
+
 def the_cpu(who: Writer, write: Write) -> bool:
     element = write.element // Latency.NR if write.region == "histograms" else write.element
     return element == who.number
@@ -276,6 +281,7 @@ RULES: Mapping[str, Rule] = {
     "zone lock": spinlock(lambda who, write: zone_lock(write.element)),
     "lru lock": spinlock(lambda who, write: lru_lock(write.element)),
     "its CPU, irqs off; for a dead CPU whoever runs CPU_DEAD": both(own_list, interrupts_off),
+    "launcher; percpu_pagelist_fraction, without a lock": announced,
     "the holder": lock_holder,
     "stopper lock": a_stopper,
     "stopper lock, the stopper": a_stopper,

@@ -27,14 +27,14 @@ cdef inline int64_t zone_page_state(core_t *c, uint32_t zone) noexcept nogil:
     return pages if pages > 0 else 0
 
 
-cdef inline void trace_pages(core_t *c, uint32_t owner, uint32_t zone, uint32_t pages) noexcept nogil:
+cdef inline void trace_pages(core_t *c, uint32_t owner, uint32_t zone, uint32_t pages, uint32_t listed) noexcept nogil:
     # What moves between lists have left: readers need not have seen all before.  Small machines move single pages.
+    # ``listed``: on the owner's lists.
     c.moved += pages
     if c.moved < PAGES_A_RECORD:
         return
     c.moved = 0
-    trace(c, EVENT_CPUEMU_ZONE_PAGES, zone, <uint32_t>zone_page_state(c, zone), owner,
-          <uint32_t>pcp_of(c, owner, zone).count)
+    trace(c, EVENT_CPUEMU_ZONE_PAGES, zone, <uint32_t>zone_page_state(c, zone), owner, listed)
 
 
 cdef int64_t zone_page_state_snapshot(core_t *c, uint32_t zone) noexcept nogil:

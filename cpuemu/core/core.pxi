@@ -239,7 +239,7 @@ cdef class Core:
         pfn = rmqueue_locked(&self.c, zone, order, migratetype)
         if pfn != -1:
             mod_zone_page_state(&self.c, zone, -(<int64_t>1 << order))
-            trace_pages(&self.c, self.c.cpu, zone, 1 << order)
+            trace_pages(&self.c, self.c.cpu, zone, 1 << order, pcp_of(&self.c, self.c.cpu, zone).count)
         return pfn
 
     def rmqueue_bulk(self, uint32_t zone, uint32_t migratetype, int wanted, bint cold=False):
@@ -255,13 +255,13 @@ cdef class Core:
         pages_came_back(&self.c, zone)
         free_block(&self.c, zone, pfn, order, migratetype)
         mod_zone_page_state(&self.c, zone, <int64_t>1 << order)
-        trace_pages(&self.c, self.c.cpu, zone, 1 << order)
+        trace_pages(&self.c, self.c.cpu, zone, 1 << order, pcp_of(&self.c, self.c.cpu, zone).count)
 
     def free_pcppages_bulk(self, uint32_t cpu, uint32_t zone, int wanted):
-        """``wanted`` pages of a CPU's lists to the free lists, in v3.2's round robin."""
+        """Up to ``wanted`` pages of a CPU's lists to the free lists, in v3.2's round robin; how many there were."""
         assert_zone_lock(&self.c, zone)
         assert_irqs_off(&self.c)
-        free_bulk(&self.c, cpu, zone, wanted)
+        return free_bulk(&self.c, cpu, zone, wanted)
 
     # --- this CPU's lists, pages
 

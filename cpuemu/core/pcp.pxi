@@ -33,7 +33,7 @@ cdef int refill(core_t *c, uint32_t zone, uint32_t migratetype, int wanted, bint
         got += 1
     puti32(pcp.count, pcp.count + got, "rmqueue_bulk:pcp.count")
     mod_zone_page_state(c, zone, -got)
-    trace_pages(c, c.cpu, zone, got)
+    trace_pages(c, c.cpu, zone, got, pcp.count)
     return got
 
 
@@ -51,7 +51,7 @@ cdef inline int64_t take_pcp(core_t *c, uint32_t zone, uint32_t migratetype, bin
     return pfn
 
 
-cdef inline int give_pcp(core_t *c, uint32_t pfn, uint32_t migratetype, bint cold) except -1:
+cdef inline int give_pcp(core_t *c, uint32_t pfn, uint32_t migratetype, bint cold) except? -1:
     cdef uint32_t zone = c.mem_map[pfn].zone
     cdef uint32_t head = pcp_list(c, c.cpu, zone, migratetype)
     cdef em_pcp *pcp = pcp_of(c, c.cpu, zone)
@@ -64,9 +64,9 @@ cdef inline int give_pcp(core_t *c, uint32_t pfn, uint32_t migratetype, bint col
     return pcp.count
 
 
-cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except -1:
-    # free_pcppages_bulk: round robin over the types; a list found alone after two empty ones gives all the rest.
-    cdef em_pcp *pcp = pcp_of(c, owner, zone)
+cdef int64_t free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except -1:
+    # free_pcppages_bulk: round robin over the types; a list found alone after two empty ones gives all the rest.  How
+    # many there were: fewer than wanted when all lists are empty.  The list's count is the caller's to lower.
     cdef int left = wanted
     cdef int rounds = 0
     cdef int empty
@@ -75,7 +75,7 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
     pages_came_back(c, zone)
     while left:
         empty = 0
-        while True:
+        while empty < MIGRATETYPE_PCPTYPES:
             rounds += 1
             migratetype += 1
             if migratetype == MIGRATETYPE_PCPTYPES:
@@ -84,9 +84,8 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
             if not list_empty(c, head):
                 break
             empty += 1
-            if empty == MIGRATETYPE_PCPTYPES:
-                raise BadPage(f"free_pcppages_bulk: {wanted} pages asked of cpu {owner}'s lists, {wanted - left} were "
-                              "there (v3.2 loops for ever)")
+        if empty == MIGRATETYPE_PCPTYPES:
+            break
         if rounds == MIGRATETYPE_PCPTYPES:
             rounds = left
         while True:
@@ -102,7 +101,6 @@ cdef int free_bulk(core_t *c, uint32_t owner, uint32_t zone, int wanted) except 
             rounds -= 1
             if not left or not rounds or list_empty(c, head):
                 break
-    puti32(pcp.count, pcp.count - wanted, "free_pcppages_bulk:pcp.count")
-    mod_zone_page_state(c, zone, wanted)
-    trace_pages(c, owner, zone, wanted)
-    return 0
+    mod_zone_page_state(c, zone, wanted - left)
+    trace_pages(c, owner, zone, wanted - left, pcp_of(c, owner, zone).count - (wanted - left))
+    return wanted - left

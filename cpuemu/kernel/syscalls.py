@@ -16,6 +16,8 @@ from cpuemu.kernel.cpumask import cpu_online, mask_of
 from cpuemu.kernel.irqflags import preempt_disable, preempt_enable
 from cpuemu.kernel.kexec import kernel_kexec
 from cpuemu.kernel.kgdb import kgdb_breakpoint
+from cpuemu.kernel.page_alloc import drain_from_reclaim
+from cpuemu.kernel.page_lists import percpu_pagelist_fraction_sysctl_handler
 from cpuemu.kernel.rcutree import synchronize_sched
 from cpuemu.kernel.smp import on_each_cpu, smp_call_function_any, smp_call_function_many, smp_call_function_single
 from cpuemu.kernel.stop_machine import STOP_NOTHING, stop_machine
@@ -29,7 +31,9 @@ from cpuemu.kernel.uapi import (
     Kexec,
     Nmi,
     Operation,
+    PercpuPagelistFraction,
     Reschedule,
+    SoftOffline,
     StopMachine,
     Synchronize,
 )
@@ -67,6 +71,10 @@ def system_call(cpu: Cpu, operation: Operation) -> None:
             synchronize_sched(cpu)
         case Nmi(target):
             _interrupt(cpu, target % cpus, Vector.NMI)
+        case SoftOffline():
+            drain_from_reclaim(cpu, 0)  # shake_page: drain_all_pages, which is what the policy makes of it
+        case PercpuPagelistFraction(fraction):
+            percpu_pagelist_fraction_sysctl_handler(cpu, fraction)
 
 
 def sys_call(cpu: Cpu, target: int) -> bool:

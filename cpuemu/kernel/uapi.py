@@ -98,6 +98,18 @@ class Synchronize:
 
 
 @dataclass(frozen=True)
+class SoftOffline:
+    """Take a page out of use, as /sys/devices/system/memory/soft_offline_page: up to its drain of all CPUs' lists."""
+
+
+@dataclass(frozen=True)
+class PercpuPagelistFraction:
+    """Write /proc/sys/vm/percpu_pagelist_fraction: the share of a zone that one CPU's lists may hold, 8 or more."""
+
+    fraction: int
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Sleep at the border of user mode."""
 
@@ -112,6 +124,8 @@ class Exit:
 Operation = (
     Alloc
     | Free
+    | SoftOffline
+    | PercpuPagelistFraction
     | Call
     | CallAll
     | CallMany

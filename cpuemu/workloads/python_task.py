@@ -27,9 +27,11 @@ from cpuemu.kernel.uapi import (
     Kexec,
     Nmi,
     Operation,
+    PercpuPagelistFraction,
     ProgramError,
     Reschedule,
     Sleep,
+    SoftOffline,
     StopMachine,
     Synchronize,
     UserProgram,
@@ -90,6 +92,8 @@ class Guarded:
             case Free(int()) | Call(int(), bool()) | CallAll() | Io(int()) | Reschedule(int()) | Nmi(int()):
                 return operation
             case Breakpoint() | StopMachine() | Kexec() | Synchronize() | Exit():
+                return operation
+            case PercpuPagelistFraction(int()) | SoftOffline():
                 return operation
             case CallAny(tuple(cpus)) | CallMany(tuple(cpus), bool()) if all(isinstance(cpu, int) for cpu in cpus):
                 return operation

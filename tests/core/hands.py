@@ -64,7 +64,10 @@ class Hands:
 
     def bulk(self, owner: int, wanted: int) -> None:
         """Pages of a CPU's lists, its own or a dead one's, to the free lists."""
-        self._locked(lambda: self.core.free_pcppages_bulk(owner, 0, wanted))
+        self._locked(lambda: self._bulk(owner, wanted))
+
+    def _bulk(self, owner: int, wanted: int) -> None:
+        self.image.machine.pcp(owner, 0).count -= self.core.free_pcppages_bulk(owner, 0, wanted)
 
     def split(self, pfn: int, order: int) -> None:
         self.core.split_page(pfn, order)
