@@ -7,6 +7,7 @@ import gzip
 import importlib.util
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cpuemu.report.html import document as document_module
 from cpuemu.report.html.collect import collect, notes_of
 from cpuemu.report.html.document import document, write_report
 from cpuemu.report.html.interrupts import Interrupts, Way
-from cpuemu.report.html.slices import Kind, Place, Row, Slices
+from cpuemu.report.html.slices import KIND_NAMES, VECTOR_KINDS, Kind, Place, Row, Slices
 from cpuemu.report.image import open_image
 from cpuemu.report.records import Record
 from tests.handmade import T0
@@ -159,6 +160,13 @@ def test_a_raise_and_its_entry_are_one_arrow_and_one_without_is_missed() -> None
     assert [(way, arrow.start, arrow.end) for (way, _), arrow in found.arrows.items()] == [(Way(0, 1, 1), 10, 30)]
     assert found.missed == [(13, Way(0, 3, 1)), (20, Way(0, 2, 1)), (35, Way(3, 1, 1))]
     assert found.sent == {Way(0, 1, 1): 1, Way(0, 2, 1): 1, Way(3, 1, 1): 1, Way(0, 3, 1): 2}
+
+
+def test_every_vector_and_every_kind_has_a_name_and_a_colour() -> None:
+    style = (files("cpuemu.report.html") / "page.css").read_text()
+    assert len(VECTOR_KINDS) == layout.Vector.NR
+    assert set(KIND_NAMES) == set(Kind)
+    assert [kind for kind in Kind if f"--kind-{kind.name.lower().replace('_', '-')}:" not in style] == []
 
 
 def test_many_arrows_become_few_and_say_how_many() -> None:

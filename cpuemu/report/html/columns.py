@@ -14,7 +14,7 @@ from cpuemu.events import BY_ID, REASONS, Event
 from cpuemu.layout import HISTOGRAM_STEPS, Latency, Machine, Wmark
 from cpuemu.report.html.collect import Collected, complete_since
 from cpuemu.report.html.lives import LIVES, page_runs
-from cpuemu.report.html.slices import KIND_NAMES, Kind
+from cpuemu.report.html.slices import KIND_NAMES, VECTOR_KINDS, Kind
 
 BARS_PER_OCTAVE = 4
 """Of a latency histogram as drawn; RAM has 16."""
@@ -31,7 +31,7 @@ def columns(found: Collected) -> dict[str, Any]:
         "cpus": machine.dims.cpus, "end": found.end,
         "slices": _slices(found), "labels": list(found.timeline.slices.labels),
         "kinds": [{"key": kind.name.lower().replace("_", "-"), "name": KIND_NAMES[kind]} for kind in Kind],
-        "vectors": [name.removesuffix("s") for name in REASONS],
+        "vectors": [name.removesuffix("s") for name in REASONS], "vectorKinds": VECTOR_KINDS,
         "arrows": _arrows(found),
         "missed": [[at, *way] for at, way in found.interrupts.missed],
         "sent": [[*way, count] for way, count in sorted(found.interrupts.sent.items())],

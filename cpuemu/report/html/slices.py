@@ -40,22 +40,27 @@ class Kind(enum.IntEnum):
     CALL = 9
     RESCHEDULE = 10
     PLATFORM = 11
-    GOING = 12
-    COMING = 13
-    PREPARE = 14
-    DISABLE_IRQ = 15
-    RUN = 16
-    EXIT = 17
+    NMI = 12
+    GOING = 13
+    COMING = 14
+    PREPARE = 15
+    DISABLE_IRQ = 16
+    RUN = 17
+    EXIT = 18
 
 
 KIND_NAMES = {
     Kind.WORKLOAD: "workload task", Kind.KTHREAD: "kernel thread", Kind.IDLE: "idle", Kind.OFFLINE: "offline",
     Kind.LENT: "lent to a kept process", Kind.RECLAIM: "direct reclaim", Kind.DRAIN: "drain of all CPUs",
     Kind.COMPACTION: "compaction", Kind.WAIT: "busy wait", Kind.CALL: "function call interrupt",
-    Kind.RESCHEDULE: "reschedule interrupt", Kind.PLATFORM: "platform interrupt", Kind.GOING: "going offline",
+    Kind.RESCHEDULE: "reschedule interrupt", Kind.PLATFORM: "platform interrupt", Kind.NMI: "NMI",
+    Kind.GOING: "going offline",
     Kind.COMING: "coming online", Kind.PREPARE: "PREPARE", Kind.DISABLE_IRQ: "DISABLE_IRQ", Kind.RUN: "RUN",
     Kind.EXIT: "EXIT",
 }
+
+VECTOR_KINDS = (Kind.RESCHEDULE, Kind.CALL, Kind.CALL, Kind.PLATFORM, Kind.NMI)
+"""By vector."""
 
 HOTPLUG_LANE, STOP_LANE = -2, -1
 """The lanes above those of CPU 0, 1, …"""

@@ -150,7 +150,7 @@ const centre = (cpu) => (cpu >= 0 && cpu < run.cpus ? top_(cpu) + ROWS[0].at : t
 function paintArrows() {
   const wanted = document.getElementById("show-arrows").checked
   const [start, end] = [time.start * SECOND, time.end * SECOND]
-  const colours = ["reschedule", "call", "call", "platform"].map((key) => colour(`kind-${key}`))
+  const colours = run.vectorKinds.map((kind) => colour(`kind-${run.kinds[kind].key}`))
   const lines = { x0: [], y0: [], x1: [], y1: [], line: [], tip: [] }
   const points = { x: [], y: [], marker: [], fill: [], tip: [], size: [] }
   const { arrows } = run

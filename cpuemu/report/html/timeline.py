@@ -13,7 +13,7 @@ from functools import cache
 
 from cpuemu.events import REASONS, STOP_STATES, Event
 from cpuemu.layout import Program
-from cpuemu.report.html.slices import HOTPLUG_LANE, STOP_LANE, Kind, Place, Row, Slices
+from cpuemu.report.html.slices import HOTPLUG_LANE, STOP_LANE, VECTOR_KINDS, Kind, Place, Row, Slices
 from cpuemu.report.image import Image
 from cpuemu.report.records import Record
 from cpuemu.report.text import gfp_text, names_of
@@ -23,7 +23,6 @@ SLICES_LIMIT = 60_000
 ONLINE_TARGET = 100
 """``target`` of a cpuhp_enter whose CPU is coming; 0 when it is going."""
 
-_VECTOR_KINDS = (Kind.RESCHEDULE, Kind.CALL, Kind.CALL, Kind.PLATFORM)
 _STOP_KINDS = (None, Kind.PREPARE, Kind.DISABLE_IRQ, Kind.RUN, Kind.EXIT)
 
 
@@ -198,7 +197,7 @@ class Timeline:
         start, source, vector = cpu.interrupt
         sender = f"cpu {source}" if source < len(self.cpus) else "the coordinator"
         name = REASONS[vector] if vector < len(REASONS) else f"vector {vector}"
-        kind = _VECTOR_KINDS[vector] if vector < len(_VECTOR_KINDS) else Kind.PLATFORM
+        kind = VECTOR_KINDS[vector] if vector < len(VECTOR_KINDS) else Kind.PLATFORM
         does = f": {', '.join(cpu.functions)}" if cpu.functions else ""
         self._add(number, Row.IRQ, start, at, kind, f"{name.removesuffix('s')} from {sender}{does}")
         cpu.interrupt = None
