@@ -73,6 +73,8 @@ class Explored:
         cpus = scenario.cpus
         self.scenario, self.count, self.place = scenario, cpus, str(directory)
         self.done, self.done_ns = (0, 0), 0
+        # By name, as cpuemu never imports workers; and before the memory is laid out, where the names of all sites go.
+        entry = importlib.import_module("workers.entry")
         self.image, self.rings, workload = _memory(scenario, directory)
         self.machine = self.image.machine
         stage = mmap.mmap(-1, Clock.SIZE + cpus * Actor.SIZE)
@@ -86,7 +88,7 @@ class Explored:
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
         self.coordinator = cpus * (1 + Vector.NR)
-        boot = importlib.import_module("workers.entry").Boot(  # by name: cpuemu never imports workers
+        boot = entry.Boot(
             0, 1, 0, self.place, self.place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
             workload.python_path)
         for cpu in range(cpus):

@@ -97,6 +97,13 @@ def test_an_operation_that_is_none_is_told_as_the_scenarios_mistake(tmp_path: Pa
     assert code == 1 and "'jump', which is no operation" in next(iter(said["signatures"]))
 
 
+def test_a_hang_comes_back_in_the_same_words(tmp_path: Path) -> None:
+    code, said = explored(tmp_path, "zoo:7", "--schedules", "100", "--until-failure")
+    assert code == 1 and next(iter(said["signatures"])).startswith("deadlock: "), said
+    run = cpuemu(tmp_path, "replay", said["files"][0], "--times", "2")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "verdict: the same 2 times of 2"), run.stdout
+
+
 def test_a_patched_kernel_is_the_one_that_runs(tmp_path: Path) -> None:
     (tmp_path / "rereads.diff").write_text(REREADS)
     arguments = (CALLERS, "--profile", "v3.4", "--strategy", "random", "--schedules", "100", "--until-failure")
