@@ -29,4 +29,5 @@ BUG = Bug(
 ''',
     expects=("rcu-stall",),
     commit="4a90a0681cf6", release="2.6.33",
+    pinned="10 cpus=5 profile=v3.2 preempt=none left_out=1 points=c6b0c352ea7f: 4 0*2707 -> rcu-stall",
 )

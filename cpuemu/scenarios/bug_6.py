@@ -35,4 +35,7 @@ BUG = Bug(
 ''',
     expects=("online-changed", "deadlock"),
     commit="", release="3.2", constructed=True,
+    pinned=("6 cpus=3 profile=v3.2 preempt=none points=5772552ef02f: 0 2 0 2*2 plug 2 0*2 2 0*2 plug 0 2 0 plug 0*4 2"
+            " 0*5 2*5 0 1*6 0 1*4 0 1 0*2 2*6 0 2*5 0*9 1*2 2*3 1 0*3 1*2 2*3 1*3 0*3 1*2 2*6 1 0*4 1*3 0*6 2*18 0*8 "
+            "-> online-changed"),
 )

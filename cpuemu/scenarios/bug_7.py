@@ -53,4 +53,6 @@ BUG = Bug(
 ''',
     expects=("deadlock", "array-index"),
     commit="56fb70932964", release="2.6.26",
+    pinned=("7 cpus=3 profile=v3.2 preempt=none points=858b79d3041e: 0*13 irq1.nmi 0*4 irq2.nmi 1*4 0*2 1*2 2*4 0*7 "
+            "1*2 0*2 1*10 irq1.resched 2*2 -> deadlock"),
 )

@@ -47,4 +47,5 @@ BUG = Bug(
 ''',
     expects=("array-index",),
     commit="b636f1379eef", release="2.6.36",
+    pinned="8 cpus=1 profile=v3.2 preempt=none left_out=1 points=ed6690cc609d: 0*22 -> array-index",
 )

@@ -44,4 +44,5 @@ BUG = Bug(
 ''',
     expects=("array-index",),
     commit="b0473dcd4b1d", release="7.x",
+    pinned="9 cpus=2 profile=v3.2 preempt=none hotplug=- points=d93a7a20a24b: 0*21 -> array-index",
 )
