@@ -66,9 +66,8 @@ def test_the_page_shows_what_the_tools_print() -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("scene", ["lost", "held", pytest.param("lockup", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scene", ["lost", "held", "lockup"])
 def test_the_commands_of_the_page(scene: str, tmp_path: Path) -> None:
-    """``lockup``: ten seconds until the barrier is called stuck."""
     for name, each in blocks(PAGE.read_text()).items():
         if name.partition("-")[0] == scene:
             says(name, run(each.command, tmp_path.resolve()))
