@@ -9,6 +9,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+DECIDED = ("ipi-lost", "ipi-doubled", "cpu-death", "alloc-failure", "failing-notifier")
+"""Those that a schedule injects where its strategy says so (``cpuemu explore --fault``)."""
+LATE = "ipi-late"
+"""When an interrupt is delivered is a decision of every schedule: late needs no fault there."""
+
 CERTAIN = 1_000_000
 """Rates are of a million chances."""
 

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 from cpuemu.arch.baton import Baton
 from cpuemu.arch.cpu import PowerOff, Term
+from cpuemu.arch.faults import Faults
 from cpuemu.arch.gate import Kind
 from cpuemu.arch.lending import run_errand
-from cpuemu.layout import WAIT_TERMS, Errand, Header, Lock, MachineState, Op, Process, ProcessState
+from cpuemu.faults import Fault, name_of
+from cpuemu.layout import WAIT_TERMS, CpuState, Errand, Header, Lock, MachineState, Op, Process, ProcessState, Vector
 from cpuemu.layout import Cpu as CpuWords
 from cpuemu.schema import View, u64
 from cpuemu.sites import site
@@ -34,6 +36,14 @@ if TYPE_CHECKING:
 P_IDLE = site("cpu_idle")
 P_LEND = site("cpu:lend")
 FRAME_MS = 1
+STRIKE = (1 << 64) - 2
+"""Instead of a ticket: the CPU goes on, and what it is about to ask for fails."""
+GATHER = (1 << 64) - 3
+"""Instead of a ticket: every frame that was sent is waited for, since a sender is about to be killed."""
+AGAIN = 1 << 62
+"""With a ticket: its frame comes once more."""
+FAULT_SITES = {fault: site(f"fault:{name_of(fault)}") for fault in (Fault.ALLOC_FAILURE, Fault.FAILING_NOTIFIER)}
+"""Where a CPU stands before it asks whether something fails on purpose."""
 STAND_BY = (1 << 64) - 1
 """Instead of a ticket: the CPU's process is to stand by at this point, and goes on in copies."""
 
@@ -56,6 +66,8 @@ class ControlledGate:
     def __init__(self, baton: Baton, clock: Clock, stacks: bool = False,
                  stand_by: Callable[[], None] | None = None) -> None:
         self.baton, self.clock, self.stacks, self.stand_by = baton, clock, stacks, stand_by
+        self.struck = False
+        """Whether the last step was one with a fault."""
 
     def point(self, cpu: Cpu, site: int, word: Address, kind: Kind) -> None:
         self._step(cpu, site, word, kind)
@@ -81,6 +93,12 @@ class ControlledGate:
                 self._copied(cpu)
             if cpu.off():
                 raise PowerOff
+            self.struck = ticket == STRIKE
+            if self.struck:
+                return
+            if ticket == GATHER:
+                self._deliver(cpu, ticket)
+                continue
             if ticket:
                 self._deliver(cpu, ticket)
             elif opens and cpu.timer_due():
@@ -103,13 +121,28 @@ class ControlledGate:
             cpu.me.errand_ticket = ticket
             run_errand(cpu, Errand.INTERRUPTS)
             return
+        if ticket == GATHER:
+            self._await(cpu, cpu.core.raised())
+        elif ticket & AGAIN:
+            self._repeat(cpu, ticket & ~AGAIN)
+        else:
+            self._await(cpu, [ticket])
+            cpu.take(ticket)
+
+    def _await(self, cpu: Cpu, tickets: Sequence[int]) -> None:
+        """Until their frames are in hand."""
         frames = select.poll()
         frames.register(cpu.apic.fd, select.POLLIN)
         cpu.apic.collect()
-        while ticket not in cpu.apic.in_hand:
+        while not all(ticket in cpu.apic.in_hand for ticket in tickets):
             frames.poll(FRAME_MS)
             cpu.apic.collect()
-        cpu.take(ticket)
+
+    def _repeat(self, cpu: Cpu, ticket: int) -> None:
+        """A frame comes a second time: whether it is taken is up to its pending word."""
+        cpu.apic.in_hand[ticket] = (Vector.RESCHEDULE, cpu.number)
+        if ticket in cpu.apic.deliverable():
+            cpu.take(ticket)
 
     def wait(self, cpu: Cpu, task: int) -> None:
         """Disabled until one of the task's terms holds: then it reads them again."""
@@ -129,7 +162,9 @@ class ControlledGate:
         if cpu.core.spin_trylock(lock, site):
             return True
         word = cpu.machine.locks[lock].addr(Lock.word)
-        self._step(cpu, site, word, Kind.LOCK, _with_the_end(cpu, [Term(word, Op.EQ, 0)]))
+        owner = (cpu.ram.read(word) & 0xFFFF) - 1
+        died = Term(cpu.machine.cpus[owner].addr(CpuWords.state), Op.EQ, CpuState.DEAD)
+        self._step(cpu, site, word, Kind.LOCK, _with_the_end(cpu, [Term(word, Op.EQ, 0), died]))
         return cpu.core.spin_trylock(lock, site)
 
     def choose(self, cpu: Cpu, tickets: list[int]) -> int:
@@ -154,6 +189,23 @@ class ControlledGate:
 
     def now(self, cpu: Cpu) -> int:
         return self.clock.now_ns
+
+
+class DecidedFaults(Faults):
+    """As those of a free run, but for who decides: a point before each, at which the conductor lets it strike."""
+
+    def __init__(self, cpu: Cpu, gate: ControlledGate) -> None:
+        super().__init__(cpu.machine, cpu.core, cpu.number)
+        self.cpu, self.gate = cpu, gate
+
+    def strike(self, fault: Fault, target: int = 0, detail: int = 0, microseconds: int = 0) -> bool:
+        if fault not in self.rates or not self.machine.header.go:
+            return False
+        self.cpu.point(FAULT_SITES[fault])
+        if not self.gate.struck:
+            return False
+        self.record(fault, target, detail, microseconds)
+        return True
 
 
 def _with_the_end(cpu: Cpu, terms: list[Term]) -> list[Term]:

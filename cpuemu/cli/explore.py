@@ -47,6 +47,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
               "or cpuemu/policies: the kernel that is explored is the patched one.")
 @click.option("--no-oracles", is_flag=True, help="Throw away what the oracles find: only a machine that stands "
               "still fails then.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME[:TIMES]", help="What may go wrong, so often at most, "
+              "where the schedule says so: ipi-lost, ipi-doubled, cpu-death, alloc-failure, failing-notifier (may be "
+              "repeated).  [as the scenario says]")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="random, pct:DEPTH, pos, basic-pos, urw, "
               "surw, delay:DELAYS or FILE.py:CLASS; several take turns.  Alone: the exhaustive dfs:PREEMPTIONS, dfs "
               "and dpor.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
@@ -63,9 +66,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--self-check", type=click.IntRange(1), metavar="N", help="Search nothing: run N schedules twice each, "
               "and compare who could move before every step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
-def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool, strategies: tuple[str, ...],
-            schedules: int, jobs: int, seconds: float | None, until_failure: bool, seed: int, save: Path | None,
-            self_check: int | None, as_json: bool, **machine: Any) -> None:
+def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool, faults: tuple[str, ...],
+            strategies: tuple[str, ...], schedules: int, jobs: int, seconds: float | None, until_failure: bool,
+            seed: int, save: Path | None, self_check: int | None, as_json: bool, **machine: Any) -> None:
     """Run a scenario under schedules that strategies choose, and keep what fails.
 
     The same processes, sockets and kernel code as in a launch; but one CPU moves at a time, from one point of the
@@ -82,7 +85,7 @@ def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool,
 
     scenario = load_scenario(spec, memory=parse_size(memory) if memory else None,
                              patch=patches.read(patch) if patch else None, oracles=False if no_oracles else None,
-                             **machine)
+                             faults=tuple(each.replace(":", " ") for each in faults) or None, **machine)
     boot_kernel(scenario)  # before the kernel is imported, as the next lines do
 
     from cpuemu.explore.explorer import Exploration

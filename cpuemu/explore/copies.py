@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cpuemu.arch.baton import Baton
-from cpuemu.arch.controlled import Clock, ControlledGate
+from cpuemu.arch.controlled import Clock, ControlledGate, DecidedFaults
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.arch.lending import run
 from cpuemu.arch.ram import open_ram, open_rings
@@ -108,16 +108,18 @@ class Processes:
         self.spare.ask(cpu, entry, generation)
         self.copies[entry] = self.spare.copied()
 
-    def end_copies(self) -> None:
-        """Kill them; none of them does anything after this.  Their templates reap them: until then a pid is theirs."""
+    def end_copies(self, *entries: int) -> None:
+        """Kill all, or some; none of them does anything after this.
+
+        Their templates reap them, when they are asked for another one: until then a pid is theirs.
+        """
         ends = []
-        for pid in self.copies.values():
+        for pid in [self.copies.pop(entry) for entry in entries or tuple(self.copies)]:
             ends.append(os.pidfd_open(pid))
             kill(pid)
         for end in ends:
             select.select([end], [], [])
             os.close(end)
-        self.copies = {}
 
     def end(self) -> None:
         self.end_copies()
@@ -177,8 +179,11 @@ def _lives(made: _Made, boot: Any, stand_by: Callable[[], None] | None = None) -
     image, rings = open_ram(Path(boot.run_dir)), open_rings(Path(boot.run_dir))
     lives = []  # greenlets that are collected run their cleanup: no CPU that has left may do that
     while True:
-        cpu = entry.plug_in(boot, image, rings, ControlledGate(made.baton, made.clock, made.stacks, stand_by))
+        gate = ControlledGate(made.baton, made.clock, made.stacks, stand_by)
+        cpu = entry.plug_in(boot, image, rings, gate)
         lives.append(cpu)
+        if cpu.faults is not None:
+            cpu.faults, cpu.apic.wire = DecidedFaults(cpu, gate), None
         if made.scenario.tasks:
             cpu.workload = Guarded(made.scenario, Path(made.scenario.name))
         cpu.core.control()

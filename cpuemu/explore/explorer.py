@@ -16,12 +16,14 @@ from math import inf
 from random import Random
 
 from cpuemu.coordinator.interrupts import interrupts
+from cpuemu.explore.actors import actors
 from cpuemu.explore.journal import Entry, Journal
-from cpuemu.explore.portfolio import PROFILE, PROFILE_EVERY, PROFILE_RUNS, Learnt, is_search
+from cpuemu.explore.portfolio import PROFILE, PROFILE_EVERY, PROFILE_RUNS, Learnt, is_search, is_user
 from cpuemu.explore.strategies.base import Strategy
 from cpuemu.explore.strategies.dfs import Frontier, Path
 from cpuemu.explore.strategies.dpor import Dpor
 from cpuemu.explore.strategies.random_walk import RandomWalk
+from cpuemu.explore.strategies.struck import Struck
 from cpuemu.explore.tally import Report, Search, Tally
 from cpuemu.explore.worlds import Result, Worlds
 from cpuemu.scenarios.base import Scenario
@@ -95,7 +97,11 @@ class Exploration:
 
     def _strategy(self, name: str, number: int) -> Strategy:
         past = number - PROFILE_RUNS
-        return self.learnt.of(past).strategy(name) if past >= 0 else RandomWalk()
+        strategy = self.learnt.of(past).strategy(name) if past >= 0 else RandomWalk()
+        if not self.scenario.faults or is_user(name):
+            return strategy
+        steps = self.learnt.of(past).steps if past >= 0 and name != PROFILE else 0
+        return Struck(strategy, steps, actors(self.scenario.cpus, faults=False))
 
     # --- searches that come to an end ------------------------------------------------------------------------
 

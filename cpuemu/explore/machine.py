@@ -1,10 +1,10 @@
 """A whole machine under the baton: schedule after schedule, each to a finding, a deadlock or the end of its tasks.
 
 The same processes, sockets and kernel code as in a free run; the gate is the controlled one.  Actors are the CPUs, and
-of each CPU the delivery of every vector: a pending interrupt moves when it is chosen; and the coordinator, which walks
-the scenario's hotplug requests.  Coming up is no part of the search, and happens once: until the workload is let go,
-everybody moves in turn and interrupts are taken at once.  There the CPUs' processes stand by, and RAM is remembered:
-each schedule runs in copies of them (explore/copies.py), on RAM as it was.
+of each CPU the delivery of every vector: a pending interrupt moves when it is chosen; the coordinator, which walks the
+scenario's hotplug requests; and its faults (explore/hazards.py).  Coming up is no part of the search, and happens once:
+until the workload is let go, everybody moves in turn and interrupts are taken at once.  There the CPUs' processes stand
+by, and RAM is remembered: each schedule runs in copies of them (explore/copies.py), on RAM as it was.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from random import Random
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.baton import Baton
-from cpuemu.arch.controlled import STAND_BY, Clock
+from cpuemu.arch.controlled import AGAIN, GATHER, STAND_BY, STRIKE, Clock
 from cpuemu.arch.ram import RamFile, create_ram, create_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
+from cpuemu.coordinator.last_seen import mark_dead
 from cpuemu.core import Core, Ram
 from cpuemu.errors import UserError
+from cpuemu.explore.actors import actors, coordinator
 from cpuemu.explore.copies import Processes
+from cpuemu.explore.hazards import Hazards, write_plan
 from cpuemu.explore.hotplug import ParkedHands, Requests
 from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.strategies.base import Event, Search, Strategy
@@ -87,7 +90,7 @@ class Explored:
         self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
-        self.coordinator = cpus * (1 + Vector.NR)
+        self.coordinator = coordinator(cpus)
         boot = entry.Boot(
             0, 1, 0, self.place, self.place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
             workload.python_path)
@@ -127,6 +130,7 @@ class Explored:
         """What the coordinator is to walk from here on."""
         self.hands = ParkedHands(self.image.ram, self.machine, self._interrupt, self.processes.copy_spare, self._let)
         self.requests = Requests(self.machine, self.hands, requests, self.coordinator)
+        self.hazards = Hazards(self.machine, self.scenario.budget())
 
     def _interrupt(self, cpu: int) -> None:
         """Raise the platform vector."""
@@ -145,7 +149,7 @@ class Explored:
     def run(self, strategy: Strategy, seed: int, observe: Observe = lambda machine, enabled: None) -> Schedule:
         self._begin()
         schedule = Schedule()
-        strategy.begin(self.coordinator + 1, Random(seed))
+        strategy.begin(actors(self.count, bool(self.scenario.faults)), Random(seed))
         header = self.machine.header
         while not self._over() and header.state < MachineState.OFF and not header.nr_findings:
             enabled = self._enabled()
@@ -160,6 +164,7 @@ class Explored:
                 break
         schedule.pending.append(self._pending())
         observe(self.machine, [])
+        self.hazards.left.clear()
         if self._over() and not header.nr_findings:
             self._come_to_rest()
         self._judge(schedule)
@@ -236,6 +241,8 @@ class Explored:
                 ready += self._deliveries(actor)
         if (request := self.requests.next) and self.machine.header.go and self.requests.ready():
             ready.append(request)
+        if self.machine.header.go:
+            ready += self.hazards.enabled(self.next, ready, self.opens)
         return ready
 
     def _deliveries(self, cpu: int) -> list[Event]:
@@ -245,7 +252,7 @@ class Explored:
         if not pending.whole():
             return []
         return [Event(self.count + cpu * Vector.NR + vector, words.addr(Cpu.pending, vector), True, host=cpu)
-                for vector in range(Vector.NR) if pending[vector]]
+                for vector in range(Vector.NR) if pending[vector] and pending[vector] >> 16 not in self.hazards.lost]
 
     def _pending(self) -> tuple[Event, ...]:
         """What every actor does next, enabled or not."""
@@ -259,13 +266,36 @@ class Explored:
         if actor == self.coordinator:
             self.requests.step(self.clock.now_ns)
             return
-        cpu, ticket = actor, 0
-        if actor >= self.count:
+        if self.hazards.is_one(actor):
+            self._strike(*self.hazards.strikes(actor))
+        elif actor >= self.count:
             cpu, vector = divmod(actor - self.count, Vector.NR)
             ticket = self.machine.cpus[cpu].pending[vector] >> 16
+            self.hazards.taken[cpu, vector] = ticket
+            self._hand(cpu, ticket)
+        else:
+            self._hand(actor)
+
+    def _hand(self, cpu: int, ticket: int = 0) -> None:
+        """The baton to a CPU, until it stands at its next point."""
         self.baton.let(cpu, self._alive, ticket)
         self.next[cpu] = event_of(cpu, self.baton.declared(cpu))
         self.opens[cpu] = self.baton.opens(cpu)
+
+    def _strike(self, fault: str, cpu: int, vector: Vector) -> None:
+        if fault == "ipi-doubled":
+            self._hand(cpu, AGAIN | self.hazards.taken[cpu, vector])
+        elif fault == "cpu-death":
+            for other in range(self.count):  # which frames are lost with their sender is not the host's to decide
+                if other != cpu and self.next[other]:
+                    self._hand(other, GATHER)
+            runner = self.machine.cpus[cpu].runner
+            self.processes.end_copies(runner)
+            mark_dead(self.machine, self.machine.processes[runner])
+            self.baton.actors[cpu].state = ActorState.DONE
+            self.next[cpu], self.opens[cpu] = None, False
+        elif fault != "ipi-lost":
+            self._hand(cpu, STRIKE)
 
     def _alive(self, cpu: int) -> bool:
         return process_state(self.processes.pid(self.machine.cpus[cpu].runner)) not in ("", "Z")
@@ -289,9 +319,13 @@ class Explored:
         elif not self._over():
             waits = [*explain(self.machine, self.clock.now_ns), *filter(None, [self.requests.under_way()])]
             schedule.verdict, schedule.message = "deadlock", "; ".join(waits)
+            if self.hazards.died:
+                schedule.verdict, schedule.message = "failed", "; ".join([self.hazards.died, *waits])
         elif self.scenario.oracles and not self._enabled():
             for rule, text in audit(self.machine, self.image.mapping).wrong[:1]:
                 schedule.verdict, schedule.message = "failed", f"{rule.name}: {text}"
+        if schedule.bad:
+            schedule.message = "; ".join(filter(None, [schedule.message, self.hazards.told()]))
 
 
 def _memory(scenario: Scenario, directory: Path) -> tuple[RamFile, Ram, Workload]:
@@ -311,6 +345,7 @@ def _memory(scenario: Scenario, directory: Path) -> tuple[RamFile, Ram, Workload
         workload.write(image.machine, view, seed=1)
     free_area_init(image.machine, image.mapping, Core(image.ram, None, (0, 0), 0, 0), zones, cpus, workload.held)
     smp_prepare_cpus(image.machine, scenario.absent)
+    write_plan(image.machine, scenario.budget())
     return image, Ram(rings.mapping), workload
 
 

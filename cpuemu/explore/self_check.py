@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from random import Random
 
+from cpuemu.explore.actors import actor_name
 from cpuemu.explore.strategies.base import Event, Strategy
 from cpuemu.explore.strategies.pct import Pct
 from cpuemu.explore.strategies.pos import Pos
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import Result, run_worlds
 from cpuemu.kernel.wait_records import Look
-from cpuemu.layout import Machine, Vector
+from cpuemu.layout import Machine
 from cpuemu.scenarios.base import Scenario
 from cpuemu.sites import NAMES
 
@@ -68,8 +69,7 @@ def could_move(machine: Machine, enabled: Sequence[Event]) -> str:
 def _actor(look: Look, event: Event) -> str:
     cpus = look.machine.dims.cpus
     if event.actor >= cpus:
-        cpu, vector = divmod(event.actor - cpus, Vector.NR)
-        return f"delivery of {Vector(vector).name} to cpu {cpu}"
+        return actor_name(event.actor, cpus)
     task = look.machine.cpus[event.actor].current
     does = "locks" if event.lock else "writes" if event.write else "reads"
     return (f"cpu {event.actor}, {look.comm(task)}: {NAMES[event.site]} {does} {look.word_name(event.word)}"

@@ -1,7 +1,7 @@
 """The name of a failure: what stays the same when the same thing happens to other CPUs, at another time.
 
 A finding's rule, its words without their numbers, and the kernel functions it was found in; of a deadlock, who waits
-where for whom, each once, however many do.
+where for whom, each once, however many do.  What was injected before is no part of it: perhaps it did not matter.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ _LINE = re.compile(r":\d+\b")
 _ENTRIES = ("_system_call", "run_task")
 """Where a stack leaves the kernel functions that Linux has, too."""
 DEADLOCK = "deadlock"
+CPU_DIED = "cpu-died:"
+"""Who waits for what after that depends on where it died, and is one failure all the same."""
 
 
 def signature(verdict: str, message: str, stack: str = "") -> str:
     """``stack``: kernel functions, newest first, as a finding has them."""
+    message = message.partition("; injected: ")[0]
+    if message.startswith(CPU_DIED):
+        message = message.partition("; ")[0]
     if verdict == DEADLOCK:
         sentences = dict.fromkeys(_cycle(_nameless(each)) for each in message.split("; "))
         return f"{verdict}: {'; '.join(sorted(sentences, key=lambda each: (not each.startswith(DEADLOCK), each)))}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cpuemu.errors import UserError
+from cpuemu.faults import DECIDED, LATE
 from cpuemu.kernel.uapi import Operation, UserTask
 from cpuemu.layout import Program
 from cpuemu.workloads.base import TaskPlan
@@ -52,6 +53,8 @@ class Scenario:
     absent: tuple[int, ...] = ()
     """Numbers below ``cpus`` that no CPU has: holes in cpu_possible_mask."""
     patch: str | None = None
+    faults: tuple[str, ...] = ()
+    """What may be injected, "ipi-lost" or "cpu-death 2": so often at most, where the schedule says so."""
     left_out: tuple[int, ...] = ()
     """Tasks, by their place, that are not there this time."""
     source: str = ""
@@ -81,6 +84,7 @@ class Scenario:
             raise UserError(f"scenario {self.name}: all of its tasks are left out")
         for request in self.hotplug:
             self._request(request)
+        self.budget()
 
     def _request(self, text: str) -> tuple[int, bool]:
         verb, _, number = text.partition(" ")
@@ -88,6 +92,20 @@ class Scenario:
             raise UserError(f'scenario {self.name}: hotplug request {text!r}; say "offline N" or "online N", N from 1 '
                             f"to {self.cpus - 1} (CPU 0 stays)")
         return int(number), verb == "online"
+
+    def budget(self) -> dict[str, int]:
+        """How often each fault may strike.  Raises UserError."""
+        found: dict[str, int] = {}
+        for text in self.faults:
+            name, _, times = text.partition(" ")
+            if name == LATE:
+                raise UserError(f"fault {name}: no fault of a schedule; when an interrupt is delivered is a decision "
+                                "of every schedule anyway")
+            if name not in DECIDED or not (times or "1").isdecimal() or times == "0":
+                raise UserError(f"fault {text!r}: unknown to schedules; they know {', '.join(DECIDED)}, and behind the "
+                                "name how often, once if nothing is said")
+            found[name] = found.get(name, 0) + int(times or 1)
+        return found
 
     @property
     def present(self) -> tuple[Task, ...]:

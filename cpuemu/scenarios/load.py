@@ -22,8 +22,8 @@ from cpuemu.workloads.python_task import attribute
 ZOO = "zoo:"
 NAME = "SCENARIO"
 MODULE = "bug_"
-KEPT = ("source", "cpus", "memory", "profile", "preempt", "policy", "hotplug", "maxcpus", "absent", "patch", "left_out",
-        "oracles")
+KEPT = ("source", "cpus", "memory", "profile", "preempt", "policy", "hotplug", "maxcpus", "absent", "patch", "faults",
+        "left_out", "oracles")
 
 
 def load_scenario(spec: str, **changed: Any) -> Scenario:
@@ -40,7 +40,7 @@ def record_of(scenario: Scenario) -> dict[str, Any]:
 def of_record(record: dict[str, Any]) -> Scenario:
     """The scenario of a file's record.  Raises UserError, KeyError on a record that is none."""
     parts = {name: record[name] for name in KEPT}
-    for name in ("hotplug", "absent", "left_out"):
+    for name in ("hotplug", "absent", "faults", "left_out"):
         parts[name] = tuple(parts[name])
     return replace(_load(parts["source"]), **parts)
 
