@@ -90,6 +90,6 @@ def schedules(settings: Settings) -> Iterator[Row]:
         results = list(run_worlds(scenario, [(RandomWalk(), turn * count + seed) for seed in range(count)], 1))
         row.ours.append((time.monotonic() - started) * 1e3 / count)
         steps += [result.steps for result in results]
-    row.note = ("a machine from its start to the audit of its pages, tasks that call all CPUs; "
+    row.note = ("with its share of the machine's coming up and the audit of its pages; tasks that call all CPUs; "
                 f"{median(steps):.0f} points")
     yield row
