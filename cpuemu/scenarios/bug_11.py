@@ -33,4 +33,5 @@ BUG = Bug(
 ''',
     expects=("smp-call-irqs-off",),
     commit="", release="any", constructed=True,
+    pinned="11 cpus=1 profile=v3.2 preempt=none left_out=1 points=1b200af61301: 0*19 -> smp-call-irqs-off",
 )

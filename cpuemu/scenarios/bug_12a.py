@@ -48,4 +48,6 @@ BUG = Bug(
 ''',
     expects=("csd-unlocked-twice",),
     commit="8053871d0f7f", release="4.1",
+    pinned="12a cpus=2 profile=v3.2 preempt=none points=8caad6cc8079: 1 0*14 irq1.single 1*3 0*8 1*2 -> "
+           "csd-unlocked-twice",
 )
