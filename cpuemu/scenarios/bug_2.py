@@ -41,4 +41,6 @@ BUG = Bug(
 ''',
     expects=("deadlock",),
     commit="a459eeb7b852", release="4.11",
+    pinned=("2 cpus=2 profile=v3.2 preempt=none hotplug=online+1 points=ca69ef2a9f35: 0*166 plug irq0.platform "
+            "0*7 plug irq0.platform 0*471 -> deadlock"),
 )

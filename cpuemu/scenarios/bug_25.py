@@ -37,4 +37,8 @@ BUG = Bug(
 ''',
     expects=("deadlock", "list-count", "hung-task", "hard-lockup"),
     commit="88e8ac11d2ea", release="5.9",
+    pinned=("25 cpus=2 profile=v3.2 preempt=none points=c20bffd2ce79: 0*3 1*2 0*3 1 0*2 1 0 1*2 0 1 0*2 "
+            "irq1.resched 0*4 1 0 1 0*4 1 0*2 1 0*2 1 0 1 0 1 0 1 0 1*2 0*3 1 0*3 1 0 1*3 0 1 0*5 1 0*3 1*3 0 1 "
+            "0*4 1 0*2 1 0 1 0*2 1 0*2 1*3 0*3 1*3 0 1 0 1 0*3 1*2 0*2 1 0 1*2 0 1 0 1*2 0 1 0*3 1*2 0 1 0*2 1*2 "
+            "0 1*4 0*2 1 0*5 1*2 0 1*2 0*2 1 0 1 0*6 1*3 0 1 0*2 1 0 1 0 1 0*4 1 0 1 0*27 -> list-count"),
 )
