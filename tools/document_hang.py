@@ -1,7 +1,7 @@
 """Writes the counts of docs/the-hang-of-2012.md: python -m tools.document_hang [--schedules 210].
 
-Each explanation of the mails is a bug of the zoo.  It runs under each preemption model twice: with the oracles, which say
-what they find and end the schedule there, and without them, to see whether the machine stands still.
+Each explanation of the mails is a bug of the zoo.  It runs under each preemption model twice: with the oracles, which
+say what they find and end the schedule there, and without them, to see whether the machine stands still.
 """
 
 from __future__ import annotations

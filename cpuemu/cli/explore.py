@@ -110,8 +110,8 @@ def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool,
     def failed(strategy: str, drawn: int, result: Result, number: int) -> None:
         path = _file(directory, scenario.name, number)
         save_failure(failure_of(scenario, strategy, drawn, result), path)
-        progress.say(f"{result.verdict} under {strategy}: {result.message}\n  cpuemu replay {path}\n"
-                     f"  cpuemu replay --shrink {path}")
+        progress.say(f"{result.verdict} under {strategy}: {result.message}\n"
+                     f"  more:  cpuemu replay --shrink {path}\n  again: cpuemu replay {path}")
 
     journal = Journal(directory, header)
     progress = Progress(runs(names, schedules))

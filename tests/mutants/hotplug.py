@@ -48,19 +48,19 @@ def nobody_adopts() -> None:
 @mutant(oracles.CPUMASK_CHECK, *CALLS)
 def one_too_many() -> None:
     """A loop over all CPUs looks at one more than there are."""
-    @wrap(syscalls, "sys_call")
-    def _(right: Any, cpu: Cpu, target: int) -> bool:
+    @wrap(syscalls, "smp_call_function_single")
+    def _(right: Any, cpu: Cpu, *arguments: Any) -> int:
         cpu_online(cpu, cpu.machine.dims.cpus)
-        return bool(right(cpu, target))
+        return int(right(cpu, *arguments))
 
 
 @mutant(oracles.ARRAY_INDEX, *CALLS)
 def behind_the_last() -> None:
     """The csd of the CPU behind the last one is looked up, as of any other."""
-    @wrap(syscalls, "sys_call")
-    def _(right: Any, cpu: Cpu, target: int) -> bool:
+    @wrap(syscalls, "smp_call_function_single")
+    def _(right: Any, cpu: Cpu, *arguments: Any) -> int:
         per_cpu(cpu, cpu.machine.csds, cpu.machine.dims.cpus)
-        return bool(right(cpu, target))
+        return int(right(cpu, *arguments))
 
 
 @mutant(oracles.ONLINE_AFTER_TAKE_DOWN, *STORM, "--hotplug", "1")

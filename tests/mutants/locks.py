@@ -29,11 +29,11 @@ HERE, THERE = site("mutant:here"), site("mutant:there")
 
 def after_each_call(what: Callable[[Cpu], None]) -> None:
     """Something more is done in each call of a user program, after what it asked for."""
-    @wrap(syscalls, "sys_call")
-    def _(right: Any, cpu: Cpu, target: int) -> bool:
-        done = bool(right(cpu, target))
-        what(cpu)
-        return done
+    @wrap(syscalls, "smp_call_function_single")
+    def _(right: Any, *arguments: Any) -> int:
+        error = int(right(*arguments))
+        what(arguments[0])
+        return error
 
 
 @mutant(oracles.DEADLOCK, *CALLS, also=(oracles.LOCK_ORDER,))
