@@ -39,7 +39,8 @@ def measure(bug: Bug, schedules: int, fixed: int, free: float) -> dict[str, Any]
         "strategies": {name: {key: tally[key] for key in ("schedules", "failures")} |
                        {"median": tally["to_failure"]["median"]} for name, tally in broken["strategies"].items()},
         "signatures": broken["signatures"],
-        "fixed": {key: mended[key] for key in ("schedules", "failures")} if mended else None,
+        "fixed": {"schedules": mended["schedules"] - mended["cut"], "failures": mended["failures"] - mended["cut"]}
+        if mended else None,
     }
     if free:
         figures["free"] = _said(["zoo", "run", bug.number, "--free", str(free)])["free"]
