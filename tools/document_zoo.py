@@ -97,7 +97,7 @@ def _cells(figure: dict[str, Any]) -> Iterator[str]:
     yield (f"{fixed['failures']} of {fixed['schedules']:,}" +
            (f" (≤ {at_most(fixed['schedules']):.1g})" if not fixed["failures"] else "")) if fixed else ""
     free = figure.get("free")
-    yield f"{free['found']} in {free['seconds']:.0f} s" if free else ""
+    yield "" if not free else "too small for it" if "refused" in free else f"{free['found']} in {free['seconds']:.0f} s"
 
 
 def rate(failures: int, schedules: int) -> str:
