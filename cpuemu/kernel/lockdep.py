@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cpuemu.kernel import oracles
 from cpuemu.kernel.bug import report
+from cpuemu.kernel.lock_graph import reach, way
 from cpuemu.kernel.oracles import Rule
 from cpuemu.layout import LOCK_CLASSES, Header, LockClass, LockUsage, Machine, lock_class
 from cpuemu.sites import site_name
@@ -78,9 +79,9 @@ def _mark(cpu: Cpu, mine: int, usage: int, where: int) -> None:
               f"inconsistent lock state: {LOCK_CLASSES[mine]} is taken in interrupts ({inside}) and with interrupts on "
               f"({outside}): the interrupt can hit its holder")
     elif usage == LockUsage.IN_HARDIRQ:
-        _inversion(cpu, [mine], _reach(cpu.machine, mine))
+        _inversion(cpu, [mine], reach(cpu.machine, mine))
     else:
-        _inversion(cpu, _reach(cpu.machine, mine, backwards=True), [mine])
+        _inversion(cpu, reach(cpu.machine, mine, backwards=True), [mine])
 
 
 def _add_dependency(cpu: Cpu, held: int, lock: int, where: int) -> None:
@@ -91,7 +92,7 @@ def _add_dependency(cpu: Cpu, held: int, lock: int, where: int) -> None:
     if known.after >> second & 1:
         return
     place = machine.locks[held].site
-    back = _way(machine, second, first)
+    back = way(machine, second, first)
     known.held_site[second], known.after_site[second] = place, where
     cpu.ram.set_bits(known.addr(LockClass.after), 1 << second)
     here = (f"{cpu.current.comm} on cpu {cpu.number} takes {machine.locks[lock].name} in {site_name(machine, where)} "
@@ -102,7 +103,7 @@ def _add_dependency(cpu: Cpu, held: int, lock: int, where: int) -> None:
         _tell(cpu, oracles.LOCK_ORDER, f"possible circular locking dependency detected: {here}; "
               f"but before: {'; '.join(_link(machine, *pair) for pair in pairwise(back))}")
     else:
-        _inversion(cpu, _reach(machine, first, backwards=True), _reach(machine, second))
+        _inversion(cpu, reach(machine, first, backwards=True), reach(machine, second))
 
 
 def _inversion(cpu: Cpu, before: list[int], behind: list[int]) -> None:
@@ -116,47 +117,12 @@ def _inversion(cpu: Cpu, before: list[int], behind: list[int]) -> None:
     _tell(cpu, oracles.IRQ_LOCK_INVERSION,
           f"HARDIRQ-safe -> HARDIRQ-unsafe lock order detected: {LOCK_CLASSES[safe]} is taken in interrupts "
           f"({names[0]}), under it {LOCK_CLASSES[unsafe]}, which is taken with interrupts on ({names[1]}); "
-          + "; ".join(_link(cpu.machine, *pair) for pair in pairwise(_way(cpu.machine, safe, unsafe))))
+          + "; ".join(_link(cpu.machine, *pair) for pair in pairwise(way(cpu.machine, safe, unsafe))))
 
 
 def _tell(cpu: Cpu, rule: Rule, message: str) -> None:
     if cpu.ram.cmpxchg(cpu.header.addr(Header.debug_locks_off), 0, 1):
         report(cpu, rule, message)
-
-
-# --- the graph of classes ----------------------------------------------------------------------------------
-
-
-def _after(machine: Machine, number: int) -> list[int]:
-    bits = machine.lock_classes[number].after
-    return [each for each in range(len(LOCK_CLASSES)) if bits >> each & 1]
-
-
-def _before(machine: Machine, number: int) -> list[int]:
-    return [each for each in range(len(LOCK_CLASSES)) if machine.lock_classes[each].after >> number & 1]
-
-
-def _reach(machine: Machine, start: int, backwards: bool = False) -> list[int]:
-    """Every class behind (before) this one, itself included."""
-    step = _before if backwards else _after
-    found = [start]
-    for each in found:
-        found += [other for other in step(machine, each) if other not in found]
-    return found
-
-
-def _way(machine: Machine, start: int, end: int) -> list[int]:
-    """The shortest chain of classes from one to another; empty when there is none."""
-    ways = [[start]]
-    seen = {start}
-    for way in ways:
-        if way[-1] == end:
-            return way
-        for other in _after(machine, way[-1]):
-            if other not in seen:
-                seen.add(other)
-                ways.append([*way, other])
-    return []
 
 
 def _link(machine: Machine, first: int, second: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from cpuemu.kernel.lock_graph import cycle, reach
 from cpuemu.layout import LOCK_CLASSES, LockUsage, Machine
 from cpuemu.sites import site_name
 
@@ -33,7 +34,7 @@ def _heading(machine: Machine, text: str) -> Iterator[str]:
 
 
 def _circular(machine: Machine) -> Iterator[str]:
-    chain = _cycle(machine)
+    chain = cycle(machine)
     if not chain:
         return
     yield from _heading(machine, "possible circular locking dependency detected")
@@ -83,13 +84,13 @@ def _inversion(machine: Machine) -> Iterator[str]:
     for safe in classes:
         if not safe.usage & LockUsage.IN_HARDIRQ:
             continue
-        for way in _ways(machine, safe.index):
-            unsafe = classes[way[-1]]
-            if len(way) > 1 and unsafe.usage & LockUsage.HARDIRQ_ON:
+        for behind in reach(machine, safe.index)[1:]:
+            unsafe = classes[behind]
+            if unsafe.usage & LockUsage.HARDIRQ_ON:
                 first, second = LOCK_CLASSES[safe.index], LOCK_CLASSES[unsafe.index]
                 yield from _heading(machine, "HARDIRQ-safe -> HARDIRQ-unsafe lock order detected")
                 yield f"a HARDIRQ-irq-safe lock: ({first}), taken in an interrupt at {_used(machine, safe.index, 0)}"
-                yield f"to a HARDIRQ-irq-unsafe lock: ({second}), with interrupts on at " + _used(machine, way[-1], 1)
+                yield f"to a HARDIRQ-irq-unsafe lock: ({second}), with interrupts on at " + _used(machine, behind, 1)
                 yield from (" Possible interrupt unsafe locking scenario:", *CPUS, f"  lock({second});",
                             "                               local_irq_disable();",
                             f"                               lock({first});",
@@ -100,22 +101,3 @@ def _inversion(machine: Machine) -> Iterator[str]:
 
 def _used(machine: Machine, number: int, at: int) -> str:
     return site_name(machine, machine.lock_classes[number].usage_site[at])
-
-
-def _ways(machine: Machine, start: int) -> Iterator[list[int]]:
-    """Shortest chains of classes from one to every other that was taken under it."""
-    ways, seen = [[start]], {start}
-    for way in ways:
-        yield way
-        bits = machine.lock_classes[way[-1]].after
-        for other in range(len(LOCK_CLASSES)):
-            if bits >> other & 1 and other not in seen:
-                seen.add(other)
-                ways.append([*way, other])
-
-
-def _cycle(machine: Machine) -> list[int]:
-    """A shortest chain of classes that comes back to its first; empty when there is none."""
-    found = [[*way, start] for start in range(len(LOCK_CLASSES)) for way in _ways(machine, start)
-             if len(way) > 1 and machine.lock_classes[way[-1]].after >> start & 1]
-    return min(found, key=len, default=[])

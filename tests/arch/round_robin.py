@@ -14,13 +14,11 @@ import zlib
 from typing import TYPE_CHECKING
 
 from cpuemu.arch.cpu import PowerOff
-from cpuemu.arch.gate import Kind
+from cpuemu.arch.gate import FreeGate, Kind
 from cpuemu.sites import NAMES
 
 if TYPE_CHECKING:
-    from cpuemu.arch.apic import Apic
     from cpuemu.arch.cpu import Cpu
-    from cpuemu.layout import Process
 
 HASH, STEPS, ACTORS = 0, 8, 16
 """Places in the shared page: hash of the trace, number of steps, one byte an actor (1: takes part)."""
@@ -70,7 +68,7 @@ class Rotation:
         return crc, steps
 
 
-class RoundRobin:
+class RoundRobin(FreeGate):
     """The gate's six methods over a rotation."""
 
     batch = 1
@@ -97,21 +95,6 @@ class RoundRobin:
         if not taken:
             self.rotation.step(cpu.number, f"lock {lock}")
         return taken
-
-    def choose(self, cpu: Cpu, tickets: list[int]) -> int:
-        return tickets[0]
-
-    def take(self, cpu: Cpu) -> None:
-        cpu.take_interrupts()
-
-    def lend(self, cpu: Cpu, borrower: Process) -> None:
-        pass
-
-    def leave(self, cpu: Cpu) -> None:
-        pass
-
-    def close(self, apic: Apic) -> None:
-        apic.close()
 
     def now(self, cpu: Cpu) -> int:
         return 1_000 * self.rotation.steps()

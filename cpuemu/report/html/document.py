@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cpuemu import __version__
 from cpuemu.report.html import facts
+from cpuemu.report.html.bokeh_js import chart_library
 from cpuemu.report.html.collect import Collected, collect, notes_of
 from cpuemu.report.html.columns import columns
-from cpuemu.report.html.library import chart_library
 from cpuemu.report.image import Image
 
 SCRIPTS = ("data.js", "theme.js", "view.js", "timeline.js", "charts.js", "life.js", "main.js")
