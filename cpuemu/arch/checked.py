@@ -13,12 +13,13 @@ violation is a defect of the emulator, never of the emulated machine: an excepti
 from __future__ import annotations
 
 import bisect
+from functools import cache
 from typing import Any
 
 from cpuemu.arch.writers import RULES, Write, Writer, outside
 from cpuemu.core import Ram
 from cpuemu.layout import Dimensions, Machine, MachineState, name_of
-from cpuemu.schema import Address
+from cpuemu.schema import Address, View, Word
 from cpuemu.sites import site_name
 
 
@@ -34,14 +35,15 @@ class CheckedRam(Ram):
 
     def watch(self, machine: Machine, number: int, process: int) -> None:
         """Check from now on what CPU ``number`` writes.  ``machine``: a view of the same RAM that is not checked."""
-        placed = sorted(machine.placed.items(), key=lambda item: item[1].base)
-        self._bases, self._regions = [where.base for _, where in placed], [name for name, _ in placed]
+        self._regions = sorted(machine.placed.values(), key=lambda placed: placed.base)
+        self._bases = [placed.base for placed in self._regions]
+        self._words = [_words(placed.region.struct) for placed in self._regions]
         self.writer = Writer(machine, number, process)
 
     def become(self, number: int) -> None:
         """This process runs another CPU from now on."""
         assert self.writer is not None
-        self.writer.number = number
+        self.writer.become(number)
 
     # --- what is checked -----------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class CheckedRam(Ram):
         who = self.writer
         if who is None:
             return
-        write = self._write_at(who.machine, address, atomic)
+        write = self._write_at(address, atomic)
         rule = RULES.get(write.word.writer, outside)
         if rule(who, write) or who.machine.header.state > MachineState.STOPPING:
             return
@@ -93,15 +95,21 @@ class CheckedRam(Ram):
             f"whose writer is: {write.word.writer}; its last point is {site_name(who.machine, me.point_site)}, "
             f"which declared {declared}")
 
-    def _write_at(self, machine: Machine, address: Address, atomic: bool) -> Write:
+    def _write_at(self, address: Address, atomic: bool) -> Write:
         offset = address >> 2
-        name = self._regions[bisect.bisect_right(self._bases, offset) - 1]
-        where = machine.placed[name]
-        element, inside = divmod(offset - where.base, where.region.struct.SIZE)
-        for word in where.region.struct.WORDS:
-            if word.offset <= inside < word.offset + word.size * word.count:
-                return Write(address, name, element, word, (inside - word.offset) // word.size, atomic)
-        raise UndeclaredAccess(f"RAM+{offset:#x} is no declared word ({name}[{element}])")
+        number = bisect.bisect_right(self._bases, offset) - 1
+        region = self._regions[number].region
+        element, inside = divmod(offset - self._bases[number], region.struct.SIZE)
+        found = self._words[number].get(inside)
+        if found is None:
+            raise UndeclaredAccess(f"RAM+{offset:#x} is no declared word ({region.name}[{element}])")
+        return Write(address, region.name, element, *found, atomic)
+
+
+@cache
+def _words(struct: type[View]) -> dict[int, tuple[Word, int]]:
+    """Where each word of a struct begins, and each element of its arrays: the word, and which element."""
+    return {word.offset + part * word.size: (word, part) for word in struct.WORDS for part in range(word.count)}
 
 
 def checked_machine(buffer: Any, dims: Dimensions, number: int, process: int) -> tuple[CheckedRam, Machine]:

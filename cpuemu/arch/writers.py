@@ -7,7 +7,7 @@ declared.  checked.py holds every write against it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cpuemu.layout import (
     HELD_PAGES,
@@ -16,7 +16,6 @@ from cpuemu.layout import (
     LOCK_KTHREAD,
     LOCK_RCU,
     LOCK_STOP_CPUS,
-    Cpu,
     CpuState,
     Latency,
     Machine,
@@ -35,8 +34,7 @@ from cpuemu.layout import (
 from cpuemu.schema import Address, Word
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(NamedTuple):
     """One store or atomic operation: the word, and its place."""
 
     address: Address
@@ -51,12 +49,12 @@ class Writer:
     """The CPU that this process runs, as the rules look at it.  ``machine``: the same RAM, unchecked."""
 
     def __init__(self, machine: Machine, number: int, process: int) -> None:
-        self.machine, self.number, self.process = machine, number, process
-        self.zones = machine.dims.zones
+        self.machine, self.process, self.zones = machine, process, machine.dims.zones
+        self.become(number)
 
-    @property
-    def me(self) -> Cpu:
-        return self.machine.cpus[self.number]
+    def become(self, number: int) -> None:
+        """The process runs another CPU from now on."""
+        self.number, self.me = number, self.machine.cpus[number]
 
     @property
     def current(self) -> int:

@@ -146,6 +146,7 @@ def _copy(channel: socket.socket) -> tuple[int, int, int]:
         pid = os.fork()
         if not pid:
             die_with(template)
+            gc.disable()  # it lives for one schedule
             return ASKED.unpack(asked)
         channel.send(COPIED.pack(pid))
     os._exit(0)  # the conductor has gone

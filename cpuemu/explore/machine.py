@@ -150,14 +150,14 @@ class Explored:
         self._begin()
         schedule = Schedule()
         strategy.begin(actors(self.count, bool(self.scenario.faults)), Random(seed))
-        header = self.machine.header
+        header, searches = self.machine.header, isinstance(strategy, Search)
         while not self._over() and header.state < MachineState.OFF and not header.nr_findings:
             enabled = self._enabled()
             if enabled:
                 if schedule.too_long(STEP_LIMIT):
                     return schedule
                 observe(self.machine, enabled)
-                if isinstance(strategy, Search):
+                if searches:
                     schedule.pending.append(self._pending())
                 schedule.step(enabled, strategy, self._let)
             elif self._stuck() or not self._advance_time():
