@@ -7,7 +7,7 @@ declared.  checked.py holds every write against it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from cpuemu.layout import (
     HELD_PAGES,
@@ -34,7 +34,8 @@ from cpuemu.layout import (
 from cpuemu.schema import Address, Word
 
 
-class Write(NamedTuple):
+@dataclass(slots=True)
+class Write:
     """One store or atomic operation: the word, and its place."""
 
     address: Address
