@@ -13,7 +13,6 @@ violation is a defect of the emulator, never of the emulated machine: an excepti
 from __future__ import annotations
 
 import bisect
-from functools import cache
 from typing import Any
 
 from cpuemu.arch.writers import RULES, Write, Writer, outside
@@ -106,7 +105,6 @@ class CheckedRam(Ram):
         return Write(address, region.name, element, *found, atomic)
 
 
-@cache
 def _words(struct: type[View]) -> dict[int, tuple[Word, int]]:
     """Where each word of a struct begins, and each element of its arrays: the word, and which element."""
     return {word.offset + part * word.size: (word, part) for word in struct.WORDS for part in range(word.count)}
