@@ -1,9 +1,10 @@
 """Writes docs/zoo.md: the bugs from their files, their figures from docs/zoo-figures.json.
 
-    python -m tools.document_zoo                         the page, from the figures that are kept
-    python -m tools.document_zoo --run --schedules 2000  the figures first: of all bugs, or of those that are named
+    python -m tools.document_zoo                                  the page, from the figures that are kept
+    python -m tools.document_zoo --run broken --run fixed 13b 24  the figures first: of all bugs, or of those named
 
-A figure is kept with the command that made it.  The biographies are the docstrings of cpuemu/scenarios/bug_*.py.
+A figure is kept with the command that made it; all of them take half a day.  The biographies are the docstrings of
+cpuemu/scenarios/bug_*.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +27,42 @@ from tools.document_comparison import block
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "zoo.md", ROOT / "docs" / "zoo-figures.json"
+MANY = 100_000
 STRATEGIES = ("random", "pct:1", "pct:2", "pct:3", "pct:5", "pos", "surw")
 
 
-def measure(bug: Bug, schedules: int, fixed: int, free: float) -> dict[str, Any]:
-    """One bug's figures.  ``schedules``: of each strategy; ``free``: seconds without a conductor, 0: not."""
-    words = ["zoo", "run", bug.number, "--schedules", str(schedules * len(STRATEGIES)), "--fixed-schedules", str(fixed)]
-    ran = _said(words)
-    broken, mended = ran["broken"], ran["fixed"]
-    figures = {
-        "command": f"cpuemu {' '.join(words)}", "as_expected": ran["as_expected"], "actors": broken["actors"],
+def of_broken(bug: Bug, size: int) -> dict[str, Any]:
+    """So many schedules of each strategy."""
+    words = ["zoo", "run", bug.number, "--schedules", str(size * len(STRATEGIES)), "--fixed-schedules", "0"]
+    ran = _said(words)["bugs"][0]
+    broken = ran["broken"]
+    return {
+        "command": _command(words), "as_expected": ran["as_expected"], "actors": broken["actors"],
         "points": len(broken["points"]["ran"]), "steps": broken["steps"], "first": broken["first"],
         "strategies": {name: {key: tally[key] for key in ("schedules", "failures")} |
                        {"median": tally["to_failure"]["median"]} for name, tally in broken["strategies"].items()},
         "signatures": broken["signatures"],
-        "fixed": {"schedules": mended["schedules"] - mended["cut"], "failures": mended["failures"] - mended["cut"]}
-        if mended else None,
     }
-    if free:
-        figures["free"] = _said(["zoo", "run", bug.number, "--free", str(free)])["free"]
-    return figures
+
+
+def of_fixed(bug: Bug, size: int) -> dict[str, Any]:
+    """MANY schedules, or as many as there are in so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="cpuemu-zoo-") as place:
+        words = ["explore", f"zoo:{bug.number}/fixed", "--schedules", str(MANY), "--seconds", str(size)]
+        said = _said([*words, "--save", f"{place}/kept"])
+    # What the limit of steps cut says nothing: it is no schedule, and no failure.
+    return {"command": _command(words), "schedules": said["schedules"] - said["cut"],
+            "failures": said["failures"] - said["cut"], "cut": said["cut"], "signatures": said["signatures"]}
+
+
+def of_free(bug: Bug, size: int) -> dict[str, Any]:
+    """So many seconds without a conductor."""
+    words = ["zoo", "run", bug.number, "--free", str(size)]
+    return {"command": _command(words), **_said(words)["bugs"][0]["free"]}
+
+
+def _command(words: list[str]) -> str:
+    return f"cpuemu {' '.join(words)}"
 
 
 def _said(words: list[str]) -> dict[str, Any]:
@@ -52,8 +70,13 @@ def _said(words: list[str]) -> dict[str, Any]:
                          check=False)
     if not run.stdout:
         raise RuntimeError(run.stderr)
-    said: dict[str, Any] = json.loads(run.stdout)["bugs"][0]
+    said: dict[str, Any] = json.loads(run.stdout)
     return said
+
+
+PARTS: Mapping[str, tuple[Callable[[Bug, int], dict[str, Any]], int]] = {
+    "broken": (of_broken, 2000), "fixed": (of_fixed, 600), "free": (of_free, 60)}
+"""What is measured of a bug, and how much of it: schedules of each strategy, seconds, seconds."""
 
 
 # --- the page ----------------------------------------------------------------------------------------------
@@ -78,11 +101,12 @@ def figures(found: list[Bug], kept: dict[str, Any]) -> Iterator[str]:
            " | all in turn: schedules to a failure, median | fixed kernel | 8 processes, free |")
     yield "|---|---:|---:|---:|" + "---:|" * len(STRATEGIES) + "---:|---|---|"
     for bug in found:
-        if bug.number in kept:
+        if "broken" in kept.get(bug.number, {}):
             yield f"| {bug.number} | " + " | ".join(_cells(kept[bug.number])) + " |"
 
 
-def _cells(figure: dict[str, Any]) -> Iterator[str]:
+def _cells(parts: dict[str, Any]) -> Iterator[str]:
+    figure = parts["broken"]
     tallies = figure["strategies"]
     depths = [int(name.partition(":")[2]) for name in tallies if name.startswith("pct:") and tallies[name]["failures"]]
     yield f"≤ {min(depths)}" if depths else "–"
@@ -93,11 +117,17 @@ def _cells(figure: dict[str, Any]) -> Iterator[str]:
     drawn = [tally for name, tally in tallies.items() if name in STRATEGIES]
     failures, schedules = sum(each["failures"] for each in drawn), sum(each["schedules"] for each in drawn)
     yield f"{median_of(failures / schedules)} of {schedules:,}" if failures else f"none in {schedules:,}"
-    fixed = figure["fixed"]
-    yield (f"{fixed['failures']} of {fixed['schedules']:,}" +
-           (f" (≤ {at_most(fixed['schedules']):.1g})" if not fixed["failures"] else "")) if fixed else ""
-    free = figure.get("free")
-    yield "" if not free else "too small for it" if "refused" in free else f"{free['found']} in {free['seconds']:.0f} s"
+    yield _silent(parts["fixed"]) if "fixed" in parts else ""
+    yield _freely(parts["free"]) if "free" in parts else ""
+
+
+def _silent(fixed: dict[str, Any]) -> str:
+    count, failures = fixed["schedules"], fixed["failures"]
+    return f"{failures} of {count:,}" + (f" (≤ {at_most(count):.1g})" if not failures else "")
+
+
+def _freely(free: dict[str, Any]) -> str:
+    return "too small for it" if "refused" in free else f"{free['found']} of {free['runs']} in {free['seconds']:.0f} s"
 
 
 def rate(failures: int, schedules: int) -> str:
@@ -124,7 +154,8 @@ def biographies(found: list[Bug]) -> Iterator[str]:
 
 def commands(kept: dict[str, Any]) -> Iterator[str]:
     yield "```"
-    yield from sorted({f"$ {figure['command']}" for figure in kept.values()})
+    for bug in bugs():
+        yield from (f"$ {figure['command']}" for figure in kept.get(bug.number, {}).values())
     yield "```"
 
 
@@ -138,17 +169,17 @@ def page(text: str) -> str:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--run", is_flag=True, help="Measure first.")
-@click.option("--schedules", default=2000, show_default=True, help="Of each strategy.")
-@click.option("--fixed", default=14000, show_default=True, help="Schedules of the fixed kernel.")
-@click.option("--free", default=60.0, show_default=True, help="Seconds without a conductor; 0: not.")
-def main(names: tuple[str, ...], run: bool, schedules: int, fixed: int, free: float) -> None:
-    if run:
-        for bug in [bug_named(name) for name in names] or bugs():
-            kept = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-            kept[bug.number] = measure(bug, schedules, fixed, free)
+@click.option("--run", "parts", multiple=True, type=click.Choice(list(PARTS)), help="Measure this first.")
+@click.option("--size", type=int, help="How much of it.  [what the page wants]")
+def main(names: tuple[str, ...], parts: tuple[str, ...], size: int | None) -> None:
+    for bug in [bug_named(name) for name in names] or bugs():
+        for part in parts:
+            measure, usual = PARTS[part]
+            found = measure(bug, size or usual)
+            kept = json.loads(FIGURES.read_text())
+            kept[bug.number] = {**kept.get(bug.number, {}), part: found}
             FIGURES.write_text(json.dumps(kept, indent=1) + "\n")
-            click.echo(f"{bug.number}: {next(iter(kept[bug.number]['signatures']), 'not found')}")
+            click.echo(f"{bug.number} {part}: {found['command']}")
     PAGE.write_text(page(PAGE.read_text()))
 
 
