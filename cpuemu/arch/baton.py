@@ -67,6 +67,10 @@ class Baton:
         """Actors at a point that can go on: no terms, or one that holds, or their time has come; by number."""
         return self._turns.ready(now_ns)
 
+    def raised(self, cpus: int) -> list[tuple[int, int, int]]:
+        """Interrupts that could be taken here and now: CPU, vector, ticket.  Actors are the CPUs at ``cpus`` of RAM."""
+        return self._turns.raised(cpus)
+
     def declared(self, actor: int) -> tuple[Address, int, int, bool] | None:
         """What an actor at its point does next: word, Kind, site, whether it waits; None when it is at none."""
         return self._turns.declared(actor)

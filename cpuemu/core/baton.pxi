@@ -66,6 +66,24 @@ cdef class Turns:
         """Actors at a point that can go on, by number."""
         return [actor for actor in range(self.count) if self.can_go_on(&self.actors[actor], now_ns)]
 
+    def raised(self, Py_ssize_t cpus):
+        """(actor, vector, ticket) of interrupts that could be taken: pending, and their CPU at a point that takes them.
+
+        Actors are CPUs, whose records lie at ``cpus`` of ``words``.
+        """
+        cdef em_cpu *cpu = <em_cpu *>self.words.place(cpus, self.count * <int>sizeof(em_cpu))
+        cdef int actor, vector
+        cdef uint64_t pending
+        cdef list found = []
+        for actor in range(self.count):
+            if not self.actors[actor].opens or em_load(&self.actors[actor].state, 4) != ACTORSTATE_POINT:
+                continue
+            for vector in range(<int>VECTOR_NR):
+                pending = em_load(&cpu[actor].pending[vector], 8)
+                if pending:
+                    found.append((actor, vector, pending >> 16))
+        return found
+
     cdef bint can_go_on(self, em_actor *actor, uint64_t now_ns) except -1:
         cdef uint32_t number
         cdef uint64_t address

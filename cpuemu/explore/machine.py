@@ -87,6 +87,9 @@ class Explored:
         """What each CPU does next, None for one that is done: it changes only while the CPU runs."""
         self.opens = [False] * cpus
         """Whether it takes interrupts where it is."""
+        self.delivery = [[Event(cpus + cpu * Vector.NR + vector, words.addr(Cpu.pending, vector), True, host=cpu)
+                          for vector in range(Vector.NR)] for cpu, words in enumerate(self.machine.cpus)]
+        """Of each CPU, each vector's."""
         self.bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                       for _ in range(cpus + 1 + nr_processes(cpus))]
         self.lifeline = os.pipe()
@@ -236,9 +239,8 @@ class Explored:
     def _enabled(self) -> list[Event]:
         """CPUs that can go on, then deliveries, CPU after CPU, vector after vector, then the coordinator."""
         ready = [event for actor in self.baton.ready(self.clock.now_ns) if (event := self.next[actor])]
-        for actor, opens in enumerate(self.opens):
-            if opens:
-                ready += self._deliveries(actor)
+        raised = self.baton.raised(self.machine.placed["cpus"].base)
+        ready += [self.delivery[cpu][vector] for cpu, vector, ticket in raised if ticket not in self.hazards.lost]
         if (request := self.requests.next) and self.machine.header.go and self.requests.ready():
             ready.append(request)
         if self.machine.header.go:
@@ -247,12 +249,9 @@ class Explored:
 
     def _deliveries(self, cpu: int) -> list[Event]:
         """Interrupts that are pending for a CPU."""
-        words = self.machine.cpus[cpu]
-        pending = words.pending
-        if not pending.whole():
-            return []
-        return [Event(self.count + cpu * Vector.NR + vector, words.addr(Cpu.pending, vector), True, host=cpu)
-                for vector in range(Vector.NR) if pending[vector] and pending[vector] >> 16 not in self.hazards.lost]
+        pending = self.machine.cpus[cpu].pending
+        return [event for event, word in zip(self.delivery[cpu], pending, strict=True)
+                if word and word >> 16 not in self.hazards.lost]
 
     def _pending(self) -> tuple[Event, ...]:
         """What every actor does next, enabled or not."""

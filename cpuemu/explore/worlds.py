@@ -91,7 +91,9 @@ class Worlds:
     def __init__(self, scenario: Scenario, jobs: int, interrupted: Sequence[float] = (),
                  watch: Watch | None = None) -> None:
         self.scenario, self.jobs, self.interrupted, self.watch = scenario, jobs, interrupted, watch
-        self.cores = cycle(sorted(os.sched_getaffinity(0)))
+        cores = sorted(os.sched_getaffinity(0))
+        first = os.getpid() % len(cores)  # explorations side by side do not all begin on the same core
+        self.cores = cycle(cores[first:] + cores[:first])
         self.idle: deque[World] = deque()
         self.begun: deque[World] = deque()
 
