@@ -60,7 +60,9 @@ class Template:
         poller.register(self.channel, select.POLLIN)
         while not poller.poll(LOOK_MS) and process_state(self.pid) not in ("", "Z"):
             pass
-        said = self.channel.recv(COPIED.size, socket.MSG_DONTWAIT) if poller.poll(0) else b""
+        said = b""
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):  # it died, with our question read or unread
+            said = self.channel.recv(COPIED.size, socket.MSG_DONTWAIT)
         if not said:
             raise RuntimeError(f"process {self.pid}, which is to be copied, has died")
         pid, = COPIED.unpack(said)
