@@ -1,9 +1,13 @@
-"""Builds the compiled core: C structs and Cython declarations are made from the one declaration in layout.py."""
+"""Builds what is compiled: the core, whose C structs and Cython declarations are made from the one declaration in
+layout.py; and schema.py, with the types of schema.pxd."""
 
 from __future__ import annotations
 
 import sys
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -12,11 +16,25 @@ ROOT = Path(__file__).resolve().parent
 CORE = ROOT / "cpuemu" / "core"
 
 
+@cache
+def declaration() -> tuple[Any, Any, Any]:
+    """The modules schema, layout, events, from their sources.
+
+    schema.py is compiled itself, and what lies there compiled may be of an older text.
+    """
+    sys.path.insert(0, str(ROOT))
+    spec = spec_from_file_location("cpuemu.schema", ROOT / "cpuemu" / "schema.py")
+    assert spec is not None and spec.loader is not None
+    sys.modules["cpuemu.schema"] = schema = module_from_spec(spec)
+    spec.loader.exec_module(schema)
+    from cpuemu import events, layout
+
+    return schema, layout, events
+
+
 def generate() -> None:
     """Write cpuemu/core/layout.h and layout.pxi, when they differ from what the declaration says."""
-    sys.path.insert(0, str(ROOT))
-    from cpuemu import events, layout, schema
-
+    schema, layout, events = declaration()
     regions = (*layout.REGIONS, schema.Region("rings", events.RingHeader, "1", "heads of the trace rings"),
                schema.Region("actors", layout.Actor, "1", "actors of a controlled schedule"))
     constants = (*layout.CONSTANTS, events.Event, layout.ActorState)
@@ -37,13 +55,15 @@ class Build(build_ext):
         super().finalize_options()
 
 
-DEPENDS = [str(path) for path in sorted(CORE.glob("*.pxi"))] + [str(CORE / "machine.h"), str(CORE / "layout.h")]
+DEPENDS = [str(path) for path in (*sorted(CORE.glob("*.pxi")), CORE / "machine.h", CORE / "layout.h",
+                                  ROOT / "cpuemu" / "schema.pxd")]
 ARGS = ["-O2", "-std=gnu11", "-Wno-unused-function", "-Wno-unused-variable"]
 
 generate()
 setup(
     cmdclass={"build_ext": Build},
     ext_modules=[
+        Extension("cpuemu.schema", ["cpuemu/schema.py"], depends=["cpuemu/schema.pxd"], extra_compile_args=ARGS),
         Extension("cpuemu.core._core", ["cpuemu/core/_core.pyx"], depends=DEPENDS, extra_compile_args=ARGS),
         Extension("cpuemu.core._stepped", ["cpuemu/core/_stepped.pyx"], depends=DEPENDS,
                   extra_compile_args=ARGS, define_macros=[("STEPPED", "1")]),

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """How shared memory is declared: words with a type, a writer and a rule; structs; regions.
 
 A struct is a class whose attributes are words.  Read on an instance (a *view* of some memory), a word gives
@@ -10,6 +11,9 @@ the C header of the compiled core, the documentation table, and the tag that ref
     pcp.count                 # load (acquire)
     pcp.count = 5             # store (release)
     pcp.addr(Pcp.count)       # the word's address, as points and waits want it
+
+Every access passes here, so this file is compiled as it stands; schema.pxd gives the types.  setup.py imports it
+uncompiled: the rest of the build comes out of it.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import enum
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 Address = int
 """A word's place: byte offset in RAM times four, plus log2 of its size in bytes."""
@@ -35,27 +39,73 @@ class Memory(Protocol):
     def store_bytes(self, offset: int, data: bytes) -> None: ...
 
 
-class Words:
+class DirectMemory:
+    """Memory whose words a compiled view reaches without a Python call: the machine's own (core.Ram) is such."""
+
+    def load(self, offset: int, size: int) -> int:
+        """An unsigned word (acquire)."""
+        raise NotImplementedError
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        """Store a word (release); the value is taken modulo the word's size."""
+        raise NotImplementedError
+
+
+class Place:
+    """Some memory, from a byte on."""
+
+    __slots__ = ("_direct", "base", "mem")
+
+    def __init__(self, mem: Memory, base: int) -> None:
+        self._lie(mem, base)
+
+    def _lie(self, mem: Memory, base: int) -> None:
+        self.mem, self.base = mem, base
+        self._direct = mem if isinstance(mem, DirectMemory) else None
+
+    def _load(self, offset: int, size: int, signed: bool) -> int:
+        if self._direct is None:
+            value = self.mem.load(self.base + offset, size)
+        else:
+            value = self._direct.load(self.base + offset, size)
+        if signed:
+            return _signed(value, size)
+        return value
+
+    def _store(self, offset: int, size: int, value: int) -> None:
+        if self._direct is None:
+            self.mem.store(self.base + offset, size, value)
+        else:
+            self._direct.store(self.base + offset, size, value)
+
+
+def _signed(value: int, size: int) -> int:
+    top = value >> size * 8 - 1 << size * 8 - 1
+    return value - 2 * top
+
+
+class Words(Place):
     """The elements of an array word of one view."""
 
-    __slots__ = ("base", "count", "mem", "signed", "size")
+    __slots__ = ("count", "signed", "size")
 
     def __init__(self, mem: Memory, base: int, word: Word) -> None:
-        self.mem, self.base, self.size, self.count, self.signed = mem, base, word.size, word.count, word.signed
+        self._lie(mem, base)
+        self.size, self.count, self.signed = word.size, word.count, word.signed
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"element {index} of an array word of {self.count}")
-        value = self.mem.load(self.base + index * self.size, self.size)
-        return _signed(value, self.size) if self.signed else value
+        return self._load(self._offset(index), self.size, self.signed)
 
     def __setitem__(self, index: int, value: int) -> None:
+        self._store(self._offset(index), self.size, value)
+
+    def _offset(self, index: int) -> int:
         if not 0 <= index < self.count:
             raise IndexError(f"element {index} of an array word of {self.count}")
-        self.mem.store(self.base + index * self.size, self.size, value)
+        return index * self.size
 
     def __iter__(self) -> Iterator[int]:
         return (self[index] for index in range(self.count))
@@ -65,17 +115,13 @@ class Words:
         return int.from_bytes(self.mem.load_bytes(self.base, self.count * self.size), "little")
 
 
-def _signed(value: int, size: int) -> int:
-    bits = size * 8
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
 class Word:
     """One declared word, or a fixed array of them (``count`` > 1: see ArrayWord)."""
 
     def __init__(self, ctype: str, writer: str, doc: str, count: int = 1) -> None:
         self.ctype, self.writer, self.doc, self.count = ctype, writer, doc, count
         self.size = int(ctype.lstrip("ui")) // 8
+        self.log2_size = self.size.bit_length() - 1
         self.signed = ctype.startswith("i")
         self.name = ""
         self.offset = -1
@@ -88,13 +134,16 @@ class Word:
     @overload
     def __get__(self, view: View, owner: type[View]) -> int: ...
     def __get__(self, view: View | None, owner: type[View]) -> Word | int:
-        if view is None:
-            return self
-        value = view.mem.load(view.base + self.offset, self.size)
-        return _signed(value, self.size) if self.signed else value
+        return self if view is None else self._read(view)
 
     def __set__(self, view: View, value: int) -> None:
-        view.mem.store(view.base + self.offset, self.size, value)
+        self._write(view, value)
+
+    def _read(self, place: Place) -> Any:
+        return place._load(self.offset, self.size, self.signed)
+
+    def _write(self, place: Place, value: Any) -> None:
+        place._store(self.offset, self.size, value)
 
 
 class ArrayWord(Word):
@@ -105,11 +154,12 @@ class ArrayWord(Word):
     @overload
     def __get__(self, view: View, owner: type[View]) -> Words: ...
     def __get__(self, view: View | None, owner: type[View]) -> ArrayWord | Words:
-        if view is None:
-            return self
-        return Words(view.mem, view.base + self.offset, self)
+        return self if view is None else self._read(view)
 
-    def __set__(self, view: View, value: int) -> None:
+    def _read(self, place: Place) -> Words:
+        return Words(place.mem, place.base + self.offset, self)
+
+    def _write(self, place: Place, value: Any) -> None:
         raise AttributeError(f"{self.name} is an array: set its elements")
 
 
@@ -124,14 +174,18 @@ class TextWord(Word):
     @overload
     def __get__(self, view: View, owner: type[View]) -> str: ...
     def __get__(self, view: View | None, owner: type[View]) -> TextWord | str:
-        if view is None:
-            return self
-        raw = view.mem.load_bytes(view.base + self.offset, self.count)
-        return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+        return self if view is None else self._read(view)
 
     def __set__(self, view: View, value: str) -> None:  # type: ignore[override]
+        self._write(view, value)
+
+    def _read(self, place: Place) -> str:
+        raw: bytes = place.mem.load_bytes(place.base + self.offset, self.count)
+        return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+    def _write(self, place: Place, value: str) -> None:
         raw = value.encode()[: self.count - 1] + b"\0"  # what stands behind it from before is no text any more
-        view.mem.store_bytes(view.base + self.offset, raw)
+        place.mem.store_bytes(place.base + self.offset, raw)
 
 
 def u8(writer: str, doc: str) -> Word:
@@ -167,15 +221,32 @@ def text(count: int, writer: str, doc: str) -> TextWord:
     return TextWord(writer, doc, count)
 
 
-class View:
-    """A struct laid over some memory.  Subclasses declare words; see the module's docstring."""
+class Struct(Place):
+    """What all views have, whatever their words."""
 
-    __slots__ = ("base", "index", "mem")
-    SIZE = 0
-    WORDS: tuple[Word, ...] = ()
+    __slots__ = ("index",)
 
     def __init__(self, mem: Memory, base: int, index: int = 0) -> None:
-        self.mem, self.base, self.index = mem, base, index
+        self._lie(mem, base)
+        self.index = index
+
+    def addr(self, word: Word, element: int = 0) -> Address:
+        """The address of one of this view's words, as ``point`` and ``wait_until`` take it."""
+        return self._addr(word, element)
+
+    def _addr(self, word: Word, element: int) -> Address:
+        return (self.base + word.offset + element * word.size) << 2 | word.log2_size
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.lower()}[{self.index}]"
+
+
+class View(Struct):
+    """A struct laid over some memory.  Subclasses declare words; see the module's docstring."""
+
+    __slots__ = ()
+    SIZE = 0
+    WORDS: tuple[Word, ...] = ()
 
     def __init_subclass__(cls, align: int = 8, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -189,28 +260,24 @@ class View:
         cls.WORDS = tuple(words)
         cls.SIZE = _round_up(offset, align)
 
-    def addr(self, word: Word, element: int = 0) -> Address:
-        """The address of one of this view's words, as ``point`` and ``wait_until`` take it."""
-        return ((self.base + word.offset + element * word.size) << 2) | (word.size.bit_length() - 1)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__.lower()}[{self.index}]"
-
 
 V = TypeVar("V", bound=View)
 
 
-class Array(Generic[V]):
+class Row:
     """All views of one region.  Small regions keep their views; large ones make them on demand."""
 
-    def __init__(self, mem: Memory, struct: type[V], base: int, count: int) -> None:
+    def __init__(self, mem: Memory, struct: type[View], base: int, count: int) -> None:
         self.mem, self.struct, self.base, self.count = mem, struct, base, count
-        self._views: list[V | None] = [None] * count if count <= 4096 else []
+        self._views: list[View | None] = [None] * count if count <= 4096 else []
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> V:
+    def __getitem__(self, index: int) -> Any:
+        return self._view(index)
+
+    def _view(self, index: int) -> View:
         if not 0 <= index < self.count:
             raise IndexError(f"{self.struct.__name__}[{index}]: there are {self.count}")
         if not self._views:
@@ -220,8 +287,19 @@ class Array(Generic[V]):
             view = self._views[index] = self.struct(self.mem, self.base + index * self.struct.SIZE, index)
         return view
 
-    def __iter__(self) -> Iterator[V]:
+    def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(self.count))
+
+
+class Array(Row, Generic[V]):
+    """The same, and a type checker knows of which struct."""
+
+    if TYPE_CHECKING:
+        struct: type[V]
+
+        def __init__(self, mem: Memory, struct: type[V], base: int, count: int) -> None: ...
+        def __getitem__(self, index: int) -> V: ...
+        def __iter__(self) -> Iterator[V]: ...
 
 
 @dataclass(frozen=True)

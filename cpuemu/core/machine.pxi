@@ -72,6 +72,9 @@ def bucket(unsigned long long ns):
     return min(em_bucket(ns), <int>HISTOGRAM_BUCKETS - 1)
 
 
+cdef extern from "layout.h":
+    enum: VECTORS "VECTOR_NR"  # once more, as what can be the size of an array
+
 # What one CPU's leaves need, found once.
 ctypedef struct core_t:
     char *base
@@ -103,7 +106,7 @@ ctypedef struct core_t:
     bint traced
     bint checked
     bint controlled
-    uint64_t looked[4]
+    uint64_t looked[VECTORS]
     uint64_t looked_ns
     uint32_t slowest
     uint32_t slowest_line

@@ -2,12 +2,14 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.long cimport PyLong_AsUnsignedLongLongMask
 from libc.string cimport memcmp, memcpy
+from cpuemu.schema cimport DirectMemory
 
 cdef Py_ssize_t PAGE = 4096
 
 
-cdef class Ram:
+cdef class Ram(DirectMemory):
     """The machine's memory over a writable buffer.  An access outside of it raises IndexError."""
 
     cdef Py_buffer view
@@ -33,13 +35,13 @@ cdef class Ram:
             raise IndexError(f"RAM+{address >> 2:#x} is no place for a word of {size} bytes")
         return self.place(<Py_ssize_t>(address >> 2), size)
 
-    def load(self, Py_ssize_t offset, int size):
+    cpdef uint64_t load(self, Py_ssize_t offset, int size) except? 0xBAD_0BAD_0BAD_0BAD:
         """An unsigned word (acquire)."""
         return em_load(self.place(offset, size), size)
 
-    def store(self, Py_ssize_t offset, int size, value):
+    cpdef store(self, Py_ssize_t offset, int size, value):
         """Store a word (release); the value is taken modulo the word's size."""
-        em_store(self.place(offset, size), size, <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+        em_store(self.place(offset, size), size, PyLong_AsUnsignedLongLongMask(value))
 
     def load_bytes(self, Py_ssize_t offset, Py_ssize_t size):
         """A copy; words of 8 bytes in their places are read whole."""
@@ -89,7 +91,7 @@ cdef class Ram:
 
     def write(self, unsigned long long address, value):
         """Store the word at an address (release)."""
-        em_store(self.word(address), 1 << (address & 3), <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+        em_store(self.word(address), 1 << (address & 3), PyLong_AsUnsignedLongLongMask(value))
 
     cdef char *atomic(self, unsigned long long address) except NULL:
         if not address & 2:
@@ -98,17 +100,17 @@ cdef class Ram:
 
     def cmpxchg(self, unsigned long long address, old, new):
         """Store ``new`` if the word is ``old``; whether it was."""
-        return em_cmpxchg(self.atomic(address), 1 << (address & 3), <uint64_t>(old & 0xFFFFFFFFFFFFFFFF),
-                          <uint64_t>(new & 0xFFFFFFFFFFFFFFFF))
+        return em_cmpxchg(self.atomic(address), 1 << (address & 3), PyLong_AsUnsignedLongLongMask(old),
+                          PyLong_AsUnsignedLongLongMask(new))
 
     def xchg(self, unsigned long long address, value):
         """Store and return what was there (full barrier)."""
-        return em_xchg(self.atomic(address), 1 << (address & 3), <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+        return em_xchg(self.atomic(address), 1 << (address & 3), PyLong_AsUnsignedLongLongMask(value))
 
     def add(self, unsigned long long address, delta):
         """Add (negative too, modulo the word's size) and return the new value (full barrier)."""
         cdef int size = 1 << (address & 3)
-        cdef uint64_t value = em_add(self.atomic(address), size, <uint64_t>(delta & 0xFFFFFFFFFFFFFFFF))
+        cdef uint64_t value = em_add(self.atomic(address), size, PyLong_AsUnsignedLongLongMask(delta))
         return value & 0xFFFFFFFF if size == 4 else value
 
     def set_bits(self, unsigned long long address, bits):
@@ -125,7 +127,7 @@ cdef class Ram:
 
     def holds(self, unsigned long long address, int op, value):
         """Whether ``word op value`` (layout.Op) is true now."""
-        return compare(em_load(self.word(address), 1 << (address & 3)), op, <uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+        return compare(em_load(self.word(address), 1 << (address & 3)), op, PyLong_AsUnsignedLongLongMask(value))
 
 
 cdef inline bint compare(uint64_t word, int op, uint64_t value) noexcept nogil:
