@@ -33,6 +33,8 @@ MORE, LAST = int(zmq.SNDMORE | zmq.NOBLOCK), int(zmq.NOBLOCK)
 READABLE = int(zmq.POLLIN)
 """As plain numbers: an operation on pyzmq's enumerations costs more than the whole frame."""
 VECTORS = tuple(Vector(number) for number in range(Vector.NR))
+NOBODY_THERE = (CpuState.ABSENT, CpuState.DEAD, CpuState.GONE)
+"""States of a CPU that no process will come to any more."""
 
 RETRY_MS = 1
 """How long the side that did not connect waits before it tries to send again."""
@@ -146,7 +148,7 @@ class Apic:
                 if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                     raise
             # The other side won the right to connect and is not through yet, or it has died.
-            if target.generation != generation or target.state in (CpuState.DEAD, CpuState.GONE) or abandon():
+            if target.generation != generation or target.state in NOBODY_THERE or abandon():
                 if self.core is not None:
                     self.core.trace(Event.CPUEMU_IPI_LOST, cpu, frame[0], 0, 0)
                     self.core.count(Counter.IPI_LOST_BY_DEATH)

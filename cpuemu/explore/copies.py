@@ -79,10 +79,9 @@ class Processes:
     """All of a machine's.  Context: forked before there is a ZeroMQ context in this process."""
 
     def __init__(self, scenario: Scenario, boot: Any, baton: Baton, clock: Clock, stacks: bool) -> None:
-        self.cpus = scenario.cpus
         made = _Made(scenario, baton, clock, stacks)
-        self.templates = [Template(f"cpuemu cpu {cpu} gen 1", _cpu, made, replace(boot, cpu=cpu, process=cpu))
-                          for cpu in range(scenario.cpus)]
+        self.templates = {cpu: Template(f"cpuemu cpu {cpu} gen 1", _cpu, made, replace(boot, cpu=cpu, process=cpu))
+                          for cpu in range(scenario.cpus) if cpu not in scenario.absent}
         self.spare = Template("cpuemu spare", _spare, made, boot) if any(up for _, up in scenario.requests) else None
         self.copies: dict[int, int] = {}
         """Of the schedule under way: entry in RAM to pid."""
@@ -93,11 +92,11 @@ class Processes:
 
     def copy(self, baton: Baton, alive: Callable[[int], bool]) -> None:
         """A copy of each CPU, at its point.  Context: those of the schedule before have been ended."""
-        for cpu, template in enumerate(self.templates):
+        for cpu, template in self.templates.items():
             baton.grant(cpu)
             template.ask()
-        self.copies = {cpu: template.copied() for cpu, template in enumerate(self.templates)}
-        for cpu in range(self.cpus):
+        self.copies = {cpu: template.copied() for cpu, template in self.templates.items()}
+        for cpu in self.templates:
             baton.await_back(cpu, alive)
 
     def tell(self, machine: Machine) -> None:
@@ -125,7 +124,7 @@ class Processes:
 
     def end(self) -> None:
         self.end_copies()
-        for template in (*self.templates, *filter(None, [self.spare])):
+        for template in (*self.templates.values(), *filter(None, [self.spare])):
             template.end()
 
 

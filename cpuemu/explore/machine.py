@@ -97,7 +97,8 @@ class Explored:
         boot = entry.Boot(
             0, 1, 0, self.place, self.place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
             workload.python_path)
-        for cpu in range(cpus):
+        self.present = [cpu for cpu in range(cpus) if cpu not in scenario.absent]
+        for cpu in self.present:
             words, process = self.machine.cpus[cpu], self.machine.processes[cpu]
             words.generation, words.state = 1, CpuState.STARTING
             process.generation, process.state = 1, ProcessState.RUNNING
@@ -122,7 +123,7 @@ class Explored:
         self._ask([])
         self._boot()
         self._unplug()
-        for cpu in range(self.count):
+        for cpu in self.present:
             self.baton.let(cpu, self._alive, STAND_BY)
         for pair in self.machine.pairs:
             pair.word = 0  # sockets that are linked no more
@@ -198,11 +199,11 @@ class Explored:
         return bool(find_cycle(edges(self.machine))) or self.clock.now_ns - self.done_ns > HUNG_NS
 
     def _boot(self) -> None:
-        for cpu in range(self.count):
+        for cpu in self.present:
             self._let(cpu)
         boot_cpu = self.machine.cpus[0]
         self._in_turn(lambda: boot_cpu.state == CpuState.RUNNING)
-        booted = [cpu for cpu in range(min(self.count, self.scenario.maxcpus)) if cpu not in self.scenario.absent]
+        booted = [cpu for cpu in self.present if cpu < self.scenario.maxcpus]
         for cpu in booted[1:]:
             operation = Operation(self.machine, self.hands, cpu, up=True)
             self._in_turn(lambda operation=operation: operation.advance(self.clock.now_ns))  # type: ignore[misc]
