@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def interrupt(cpu: Cpu, vector: Vector, source: int) -> None:
     """Run a vector's handler.  Context: interrupts off, hardirq counted."""
     life = cpu.apic.life_taken
-    WARN_ON_ONCE(cpu, life != cpu.me.generation & 0xFFFF, oracles.STALE_FRAME,
-                 f"an interrupt is taken that was sent to life {life} of cpu {cpu.number}, which is in its life "
-                 f"{cpu.me.generation}")
+    if life != cpu.me.generation & 0xFFFF:
+        WARN_ON_ONCE(cpu, True, oracles.STALE_FRAME, f"an interrupt is taken that was sent to life {life} of cpu "
+                     f"{cpu.number}, which is in its life {cpu.me.generation}")
     if vector == Vector.RESCHEDULE:
         scheduler_ipi(cpu)
     elif vector == Vector.CALL_FUNCTION:

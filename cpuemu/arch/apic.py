@@ -63,6 +63,8 @@ class Apic:
         self.step: Callable[[Address], None] = _no_step
         """The point before a pending word is set; the coordinator, outside of the machine, has none."""
         self.in_hand: dict[int, tuple[int, int]] = {}
+        self.told = False
+        """The poll has said that something has come: a frame nearly always, and to ask costs more than to try."""
         self.lives: dict[int, int] = {}
         """Of us, that each frame was sent to."""
         self.life_taken = generation & 0xFFFF
@@ -194,8 +196,12 @@ class Apic:
         socket, in_hand = self.socket, self.in_hand
         if self.wire is not None:
             in_hand.update(self.wire.due())
-        while self.arrived():
-            socket.recv(LAST)
+        while self.told or self.arrived():
+            self.told = False
+            try:
+                socket.recv(LAST)
+            except zmq.Again:
+                continue
             vector, source, _, life, ticket = FRAME.unpack(socket.recv(LAST))
             if life != self.generation & 0xFFFF:
                 self._stale()
@@ -206,7 +212,7 @@ class Apic:
             if ticket in in_hand:
                 self._stale()
             in_hand[ticket] = (vector, source)
-            if all(raised in in_hand for raised in self.core.raised()):
+            if in_hand.keys() >= set(self.core.raised()):
                 break  # the rest is for the next look: to ask once more costs more than a whole frame
         self.machine.cpus[self.who].in_hand = len(in_hand)
 

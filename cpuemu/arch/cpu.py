@@ -18,8 +18,8 @@ import select
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
-from typing import Any
+from types import FrameType
+from typing import Any, NamedTuple
 
 from greenlet import greenlet
 
@@ -28,7 +28,7 @@ from cpuemu.arch.apic import Apic
 from cpuemu.arch.checked import CheckedRam
 from cpuemu.arch.faults import Faults
 from cpuemu.arch.gate import Gate, Kind
-from cpuemu.core import Core, Ram
+from cpuemu.core import Backtrace, Core, Ram
 from cpuemu.events import Event
 from cpuemu.layout import Header, Machine, MachineState, Op, Task, Vector
 from cpuemu.schema import Address
@@ -57,8 +57,7 @@ class LifelineLost(BaseException):
     """The coordinator is gone."""
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """One condition of a wait: ``word op value``, as data, so that other processes can evaluate it."""
 
     word: Address
@@ -289,14 +288,7 @@ class Cpu:
 
     def backtrace(self) -> str:
         """The emulated kernel's functions on this stack, newest first, with their lines."""
-        frames: list[str] = []
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None and len(frames) < 14:
-            place = _kernel_place(frame)
-            if place:
-                frames.append(place)
-            frame = frame.f_back
-        return " < ".join(frames)
+        return " < ".join(_BACKTRACE.of(sys._getframe(2), 14))
 
     def backtrace_of(self, error: BaseException) -> str:
         """As ``backtrace``, of where an error was raised."""
@@ -335,6 +327,8 @@ class Cpu:
                 os.eventfd_read(self.bell)
             elif descriptor == self.lifeline:
                 raise LifelineLost
+            else:
+                self.apic.told = True
 
     def _timeout_ms(self, task: int, interrupts: bool) -> int | None:
         timer = self.me.timer_ns if interrupts else 0  # with interrupts off a due timer stays pending
@@ -385,13 +379,8 @@ class Cpu:
 
 
 def _kernel_place(frame: FrameType) -> str:
-    """Function and line of an emulated kernel's frame, empty for any other; worked out once for each place."""
-    code = frame.f_code
-    key = id(code), frame.f_lasti  # a code object's own hash goes over all of its code
-    known = _places.get(key)
-    if known is None:
-        known = _places[key] = code, f"{code.co_name}:{frame.f_lineno}" if _is_kernel(frame) else ""
-    return known[1]
+    """Function and line of an emulated kernel's frame, empty for any other."""
+    return f"{frame.f_code.co_name}:{frame.f_lineno}" if _is_kernel(frame) else ""
 
 
 def _is_kernel(frame: FrameType) -> bool:
@@ -400,8 +389,7 @@ def _is_kernel(frame: FrameType) -> bool:
     return module.startswith(("cpuemu.kernel", "cpuemu.policies")) and module != "cpuemu.kernel.bug"
 
 
-_places: dict[tuple[int, int], tuple[CodeType, str]] = {}
-"""Holding the code object keeps its identity its own."""
+_BACKTRACE = Backtrace(_kernel_place)
 
 
 def state_word(machine: Machine) -> Address:

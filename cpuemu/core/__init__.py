@@ -4,6 +4,7 @@ Each leaf is one critical section.  ``_stepped`` is the same source with a point
 """
 
 from cpuemu.core._core import (
+    Backtrace,
     BadPage,
     Core,
     DoubleAlloc,
@@ -16,5 +17,5 @@ from cpuemu.core._core import (
     now,
 )
 
-__all__ = ["BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption", "Ram", "Turns", "bucket",
-           "now"]
+__all__ = ["Backtrace", "BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption", "Ram", "Turns",
+           "bucket", "now"]

@@ -67,8 +67,9 @@ def schedule(cpu: Cpu) -> None:
     Context: not in interrupt, preemption on.
     """
     task = cpu.current
-    BUG_ON(cpu, bool(task.preempt_count) or in_interrupt(cpu), oracles.SCHEDULING_WHILE_ATOMIC,
-           f"BUG: scheduling while atomic: {task.comm}/{task.index}, preempt_count {task.preempt_count}")
+    if task.preempt_count or in_interrupt(cpu):
+        BUG_ON(cpu, True, oracles.SCHEDULING_WHILE_ATOMIC,
+               f"BUG: scheduling while atomic: {task.comm}/{task.index}, preempt_count {task.preempt_count}")
     flags = local_irq_save(cpu)
     following = deschedule(cpu, task)
     if following != task.index:

@@ -232,8 +232,9 @@ def flush_smp_call_function_queue(cpu: Cpu) -> None:
     while following != NOBODY:
         csd = cpu.machine.csds[following]
         following = csd.next  # before the unlock: the sender may reuse its stack
-        WARN_ON_ONCE(cpu, csd.target != cpu.number, oracles.CSD_REUSED, f"csd {csd.index} on the queue of cpu "
-                     f"{cpu.number} was filled anew for cpu {csd.target} by cpu {csd.source}", cpus=(csd.source,))
+        if csd.target != cpu.number:
+            WARN_ON_ONCE(cpu, True, oracles.CSD_REUSED, f"csd {csd.index} on the queue of cpu {cpu.number} was filled "
+                         f"anew for cpu {csd.target} by cpu {csd.source}", cpus=(csd.source,))
         _run(cpu, csd.func, csd.info, csd.index, csd.source)
         csd_unlock(cpu, csd.addr(Csd.flags))
 
@@ -265,8 +266,9 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
         return
     data = machine.cfds[cpu.number]
     csd_lock(cpu, data.addr(CallFunctionData.flags))
-    BUG_ON(cpu, data.refs != 0 or bits_of(data.cpumask) != 0, oracles.CFD_REUSED,
-           f"BUG: call_function_data of cpu {cpu.number} is still referenced ({data.refs} refs)")
+    if data.refs or bits_of(data.cpumask):
+        BUG_ON(cpu, True, oracles.CFD_REUSED,
+               f"BUG: call_function_data of cpu {cpu.number} is still referenced ({data.refs} refs)")
     cpu.point(P_MANY_FILL, data.addr(CallFunctionData.cpumask), Kind.WRITE)
     data.refs = 0
     data.func, data.info, data.queued_ns = func, info, cpu.now()
@@ -317,8 +319,9 @@ def generic_smp_call_function_interrupt(cpu: Cpu) -> None:
 def _call_done(cpu: Cpu, data: CallFunctionData, element: int, bit: int) -> None:
     cpu.point(P_HANDLER_CLEAR, data.addr(CallFunctionData.cpumask, element), Kind.WRITE)
     before = cpu.ram.clear_bits(data.addr(CallFunctionData.cpumask, element), 1 << bit)
-    if WARN_ON_ONCE(cpu, not before >> bit & 1, oracles.CSD_DOUBLE_EXECUTED,
-                    f"{function_name(data.func)} enabled interrupts and double executed"):
+    if not before >> bit & 1:
+        WARN_ON_ONCE(cpu, True, oracles.CSD_DOUBLE_EXECUTED,
+                     f"{function_name(data.func)} enabled interrupts and double executed")
         return
     cpu.point(P_HANDLER_REFS, data.addr(CallFunctionData.refs), Kind.WRITE)
     refs = cpu.ram.add(data.addr(CallFunctionData.refs), -1)

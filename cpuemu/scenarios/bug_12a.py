@@ -36,8 +36,8 @@ BUG = Bug(
              csd.func, csd.info = func, info
              generic_exec_single(cpu, target, csd, wait)
 @@ -227,4 +230,9 @@
-         WARN_ON_ONCE(cpu, csd.target != cpu.number, oracles.CSD_REUSED, f"csd {csd.index} on the queue of cpu "
-                      f"{cpu.number} was filled anew for cpu {csd.target} by cpu {csd.source}", cpus=(csd.source,))
+             WARN_ON_ONCE(cpu, True, oracles.CSD_REUSED, f"csd {csd.index} on the queue of cpu {cpu.number} was filled "
+                          f"anew for cpu {csd.target} by cpu {csd.source}", cpus=(csd.source,))
 +        func, info, source = csd.func, csd.info, csd.source
 +        if not csd.flags & CSD_FLAG_SYNCHRONOUS:
 +            csd_unlock(cpu, csd.addr(Csd.flags))
