@@ -928,6 +928,7 @@ class Actor(View, align=64):
     term_word = array("u64", WAIT_TERMS, "the actor", "address of each term's word")
     term_op = array("u64", WAIT_TERMS, "the actor", "Op of each term")
     term_value = array("u64", WAIT_TERMS, "the actor", "value of each term")
+    stacks = u64("the actor", "when it was asked last: a number for what its kernel stacks hold (arch/frames.py)")
 
 
 REGIONS: tuple[Region, ...] = (

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.baton import Baton
 from cpuemu.arch.cpu import PowerOff, Term
 from cpuemu.arch.faults import Faults
+from cpuemu.arch.frames import fingerprint
 from cpuemu.arch.gate import Kind
 from cpuemu.arch.lending import run_errand
 from cpuemu.faults import Fault, name_of
@@ -40,6 +41,8 @@ STRIKE = (1 << 64) - 2
 """Instead of a ticket: the CPU goes on, and what it is about to ask for fails."""
 GATHER = (1 << 64) - 3
 """Instead of a ticket: every frame that was sent is waited for, since a sender is about to be killed."""
+LOOK = (1 << 64) - 4
+"""Instead of a ticket: the CPU says what its kernel stacks hold, and is at the same point as before."""
 AGAIN = 1 << 62
 """With a ticket: its frame comes once more."""
 FAULT_SITES = {fault: site(f"fault:{name_of(fault)}") for fault in (Fault.ALLOC_FAILURE, Fault.FAILING_NOTIFIER)}
@@ -89,7 +92,7 @@ class ControlledGate:
             opens = not cpu.me.irqs_off and not cpu.me.hardirq
             if self.stacks:
                 cpu.machine.tasks[cpu.me.current].stack = cpu.backtrace()
-            while (ticket := self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)) == STAND_BY:
+            while (ticket := self._turn(cpu, site, word, kind, terms, opens, deadline_ns)) == STAND_BY:
                 self._copied(cpu)
             if cpu.off():
                 raise PowerOff
@@ -107,6 +110,13 @@ class ControlledGate:
                 return
             if cpu.me.need_resched:
                 cpu.traps.preempt(cpu)
+
+    def _turn(self, cpu: Cpu, site: int, word: Address, kind: Kind, terms: Sequence[Term] = (), opens: bool = False,
+              deadline_ns: int = 0) -> int:
+        """Until the baton comes with anything but a question; the ticket that comes with it."""
+        while (ticket := self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)) == LOOK:
+            self.baton.actors[cpu.number].stacks = fingerprint(cpu)
+        return ticket
 
     def _copied(self, cpu: Cpu) -> None:
         """No frame is on its way.  The process that stands by has no socket, each of its copies one of its own."""
@@ -177,7 +187,7 @@ class ControlledGate:
         """Not before the borrower is there: its own CPU may have to move for that, and only one moves."""
         word = borrower.addr(Process.state)
         there = [Term(word, Op.EQ, state) for state in (ProcessState.KEPT, ProcessState.ABANDONED)]
-        self.baton.step(cpu.number, P_LEND, word, Kind.READ, _with_the_end(cpu, there))
+        self._turn(cpu, P_LEND, word, Kind.READ, _with_the_end(cpu, there))
         if cpu.off():
             raise PowerOff
 

@@ -79,6 +79,21 @@ cdef class Ram(DirectMemory):
             offset += size
         return written
 
+    def same(self, bytes copy, bytes mask):
+        """Whether it is as in a copy, in the bits of ``mask``.  Context: nobody writes."""
+        cdef Py_ssize_t offset = 0
+        cdef const char *then = PyBytes_AS_STRING(copy)
+        cdef const char *bits = PyBytes_AS_STRING(mask)
+        if PyBytes_GET_SIZE(copy) != self.size or PyBytes_GET_SIZE(mask) != self.size or self.size & 7:
+            raise IndexError(f"a copy of {PyBytes_GET_SIZE(copy):#x} bytes, a mask of {PyBytes_GET_SIZE(mask):#x}, and "
+                             f"RAM has {self.size:#x}")
+        while offset < self.size:
+            if ((<const uint64_t *>(self.base + offset))[0] ^ (<const uint64_t *>(then + offset))[0]) & (
+                    <const uint64_t *>(bits + offset))[0]:
+                return False
+            offset += 8
+        return True
+
     def store_bytes(self, Py_ssize_t offset, bytes data):
         """Store a text: not whole to who reads it meanwhile."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)

@@ -18,7 +18,7 @@ from random import Random
 
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.baton import Baton
-from cpuemu.arch.controlled import AGAIN, GATHER, STAND_BY, STRIKE, Clock
+from cpuemu.arch.controlled import AGAIN, GATHER, LOOK, STAND_BY, STRIKE, Clock
 from cpuemu.arch.ram import RamFile, create_ram, create_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.hotplug import Operation
@@ -31,6 +31,7 @@ from cpuemu.explore.hazards import Hazards, write_plan
 from cpuemu.explore.hotplug import ParkedHands, Requests
 from cpuemu.explore.schedule import Schedule, event_of
 from cpuemu.explore.strategies.base import Event, Search, Strategy
+from cpuemu.explore.stutter import Stutter, told
 from cpuemu.kernel.hung_task import edges, explain, find_cycle
 from cpuemu.kernel.mm_init import free_area_init
 from cpuemu.kernel.mmzone import zones_for
@@ -57,6 +58,10 @@ STEP_NS = 1000
 STEP_LIMIT = 50_000
 REST_STEPS = 2_000
 RINGS = (1024, 4096)
+ROUND_NS, MOST_DOUBLED = 1_000_000, 12
+"""How much time passes after a round in which all who can move have only gone round, and how often it is doubled."""
+MOST_ROUNDS = 64
+"""Such rounds, each parted at another step, are enough to say that nobody gets on, however many steps they have."""
 HUNG_NS = 30_000_000_000
 """Virtual time in which no task ends and nobody moves but for timers: as long as the watchdog waits for a task."""
 
@@ -129,6 +134,7 @@ class Explored:
             pair.word = 0  # sockets that are linked no more
         self.memory, self.traces = self.image.ram.whole(), self.rings.whole()
         self.start = self.clock.now_ns, list(self.next), list(self.opens)
+        self.stutter = Stutter(self.image.ram, self.machine, self._stacks, self.coordinator)
 
     def _ask(self, requests: Sequence[tuple[int, bool]]) -> None:
         """What the coordinator is to walk from here on."""
@@ -156,10 +162,14 @@ class Explored:
         strategy.begin(actors(self.count, bool(self.scenario.faults)), Random(seed))
         header, searches = self.machine.header, isinstance(strategy, Search)
         while not self._over() and header.state < MachineState.OFF and not header.nr_findings:
-            enabled = self._enabled()
+            enabled = self.stutter.able(schedule.events, self.next, self._enabled())
             if enabled:
                 if schedule.too_long(STEP_LIMIT):
                     return schedule
+                if self.stutter.round:
+                    if self._stuck() and self.stutter.rounds >= min(len(self.stutter.round), MOST_ROUNDS):
+                        break
+                    self._time_passes()
                 observe(self.machine, enabled)
                 if searches:
                     schedule.pending.append(self._pending())
@@ -185,6 +195,7 @@ class Explored:
         self.next, self.opens = list(following), list(opens)
         self.done, self.done_ns = (0, 0), self.clock.now_ns
         self.processes.tell(self.machine)
+        self.stutter.begin()
         self._ask(self.scenario.requests)
 
     def _over(self) -> bool:
@@ -193,9 +204,9 @@ class Explored:
 
     def _stuck(self) -> bool:
         """Nobody can move, and time will not change that: a cycle of waits, or nothing but timers for too long."""
-        done = self.machine.header.tasks_done, self.requests.steps
+        done = self.machine.header.tasks_done + sum(task.position for task in self.machine.tasks), self.requests.steps
         if done != self.done:
-            self.done, self.done_ns = done, self.clock.now_ns
+            self.done, self.done_ns, self.stutter.rounds = done, self.clock.now_ns, 0
         return bool(find_cycle(edges(self.machine))) or self.clock.now_ns - self.done_ns > HUNG_NS
 
     def _boot(self) -> None:
@@ -308,6 +319,18 @@ class Explored:
             self.clock.now_ns = min(due)
         return bool(due)
 
+    def _time_passes(self) -> None:
+        """All who can move only go round: to the next moment at which something is due, or for longer each time."""
+        now = self.clock.now_ns
+        due = [*(actor.deadline_ns for actor in self.baton.actors), *(cpu.timer_ns for cpu in self.machine.cpus)]
+        later = now + (ROUND_NS << min(self.stutter.rounds, MOST_DOUBLED))
+        self.clock.now_ns = min([moment for moment in due if moment > now] or [later])
+
+    def _stacks(self, cpu: int) -> int:
+        """What a CPU's process says of the kernel stacks that are in it."""
+        self.baton.let(cpu, self._alive, LOOK)
+        return self.baton.actors[cpu].stacks
+
     def _judge(self, schedule: Schedule) -> None:
         header = self.machine.header
         if not self.scenario.oracles and not self._over():
@@ -316,6 +339,8 @@ class Explored:
             finding = self.machine.findings[0]
             schedule.verdict, schedule.message = "failed", f"{finding.rule}: {finding.message}"
             schedule.stack = finding.stack
+        elif not self._over() and self.stutter.round and not find_cycle(edges(self.machine)):
+            schedule.verdict, schedule.message = "livelock", told(self.machine, self.stutter.round)
         elif not self._over():
             waits = [*explain(self.machine, self.clock.now_ns), *filter(None, [self.requests.under_way()])]
             schedule.verdict, schedule.message = "deadlock", "; ".join(waits)

@@ -14,7 +14,7 @@ from cpuemu.explore.strategies.base import Event, Strategy
 class Schedule:
     """``choices``: the actor of each decision; ``events``: every step, decided or forced.
 
-    ``verdict``: "ok", "failed", "deadlock" or "limit"; ``message``: what was found, by whom; ``stack``: where.
+    ``verdict``: "ok", "failed", "deadlock", "livelock" or "limit"; ``message``: what was found; ``stack``: where.
     """
 
     verdict: str = "ok"

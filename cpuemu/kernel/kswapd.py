@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cpuemu.arch.cpu import Term
 from cpuemu.events import Event
 from cpuemu.kernel.compaction import CONGESTION_NS
-from cpuemu.kernel.sched import cond_resched, wait_event, wake
+from cpuemu.kernel.sched import cond_resched, schedule, wait_event, wake
 from cpuemu.kernel.vmscan import (
     DEF_PRIORITY,
     NO_LIMIT,
@@ -93,6 +93,7 @@ def kswapd_thread(cpu: Cpu, arg: int) -> None:
     order = new_order = balanced_order = 0
     classzone = new_classzone = balanced_classzone = kswapd.classzone = top
     while True:
+        _slice_ends(cpu)
         if balanced_classzone >= new_classzone and balanced_order == new_order:
             new_order, new_classzone = kswapd.order, kswapd.classzone
             kswapd.order, kswapd.classzone = 0, top
@@ -105,6 +106,12 @@ def kswapd_thread(cpu: Cpu, arg: int) -> None:
             kswapd.order, kswapd.classzone = 0, top
         cpu.core.trace(Event.MM_VMSCAN_KSWAPD_WAKE, 0, order)
         balanced_order, balanced_classzone = balance_pgdat(cpu, order, classzone)
+
+
+def _slice_ends(cpu: Cpu) -> None:
+    """Ours: what the timer tick does for a daemon that is woken whenever it is about to sleep: the others' turn."""
+    if cpu.me.nr_running and cpu.now() >= cpu.me.slice_end_ns:
+        schedule(cpu)
 
 
 def kswapd_try_to_sleep(cpu: Cpu, order: int, classzone: int) -> None:

@@ -139,7 +139,9 @@ def _alloc_pages_slowpath(cpu: Cpu, request: Request) -> int:
                 if pfn != NO_PAGE or not restart_after_oom(cpu, gfp, order):
                     return pfn
                 break  # goto restart
-            reclaimed, stuck = reclaimed + progress, 0 if progress > 1 else stuck + 1
+            # Counted no further than anybody looks: a round that comes to nothing leaves nothing behind.
+            reclaimed = min(reclaimed + progress, 1 << order)
+            stuck = 0 if progress > 1 else min(stuck, MAX_RECLAIM_RETRIES) + 1
             if not should_alloc_retry(gfp, order, reclaimed, stuck) or _workload_ends(cpu):
                 return _alloc_pages_direct_compact(cpu, request, flags, sync)
             tick_ns = tick(cpu, request, tick_ns)
