@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
-from cpuemu.arch.writers import RULES, Write, Writer, outside
+from cpuemu.arch.writers import RULES, Rule, Write, Writer, outside
 from cpuemu.core import Ram
 from cpuemu.layout import Dimensions, Machine, MachineState, name_of
 from cpuemu.schema import Address, View, Word
@@ -37,6 +37,8 @@ class CheckedRam(Ram):
         self._regions = sorted(machine.placed.values(), key=lambda placed: placed.base)
         self._bases = [placed.base for placed in self._regions]
         self._words = [_words(placed.region.struct) for placed in self._regions]
+        self._writes: dict[tuple[Address, bool], tuple[Write, Rule]] = {}
+        """Each that has been looked up: the same words are written again and again."""
         self.writer = Writer(machine, number, process)
 
     def become(self, number: int) -> None:
@@ -82,8 +84,8 @@ class CheckedRam(Ram):
         who = self.writer
         if who is None:
             return
-        write = self._write_at(address, atomic)
-        rule = RULES.get(write.word.writer, outside)
+        known = self._writes.get((address, atomic))
+        write, rule = self._looked_up(address, atomic) if known is None else known
         if rule(who, write) or who.machine.header.state > MachineState.STOPPING:
             return
         me = who.me
@@ -94,7 +96,7 @@ class CheckedRam(Ram):
             f"whose writer is: {write.word.writer}; its last point is {site_name(who.machine, me.point_site)}, "
             f"which declared {declared}")
 
-    def _write_at(self, address: Address, atomic: bool) -> Write:
+    def _looked_up(self, address: Address, atomic: bool) -> tuple[Write, Rule]:
         offset = address >> 2
         number = bisect.bisect_right(self._bases, offset) - 1
         region = self._regions[number].region
@@ -102,7 +104,9 @@ class CheckedRam(Ram):
         found = self._words[number].get(inside)
         if found is None:
             raise UndeclaredAccess(f"RAM+{offset:#x} is no declared word ({region.name}[{element}])")
-        return Write(address, region.name, element, *found, atomic)
+        write = Write(address, region.name, element, *found, atomic)
+        known = self._writes[address, atomic] = write, RULES.get(write.word.writer, outside)
+        return known
 
 
 def _words(struct: type[View]) -> dict[int, tuple[Word, int]]:

@@ -194,8 +194,8 @@ class Cpu:
 
     def timer_due(self) -> bool:
         """Whether a timer is due, or the deferrable work: that one wakes no CPU that sleeps."""
-        moment = self.now()
-        return any(0 < due <= moment for due in (self.me.timer_ns, self.me.vmstat_ns))
+        me, moment = self.me, self.now()
+        return 0 < me.timer_ns <= moment or 0 < me.vmstat_ns <= moment
 
     def take_interrupts(self) -> None:
         """Take every interrupt whose frame is in hand, in the order the gate decides.  Context: interrupts on.
