@@ -18,6 +18,7 @@ import select
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -142,7 +143,7 @@ class Cpu:
         for poller in (self._open, self._shut):
             poller.register(self.bell, select.POLLIN)
             poller.register(self.lifeline, select.POLLIN | select.POLLHUP)
-        apic.step = lambda word: self.point(P_RAISE, word, Kind.WRITE)
+        apic.step = partial(self.gate.point, self, P_RAISE, kind=Kind.WRITE)
 
     @property
     def borrowed(self) -> bool:

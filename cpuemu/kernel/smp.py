@@ -289,7 +289,7 @@ def smp_call_function_many(cpu: Cpu, mask: int, func: int, info: int, wait: bool
         cpu.core.trace(Event.CSD_QUEUE_CPU, target, P_MANY_SEND, func, 0x10000 + cpu.number)
     spin_unlock_irqrestore(cpu, LOCK_CALL_FUNCTION, flags)
     cpu.point(P_MANY_SEND, data.addr(CallFunctionData.cpumask), Kind.READ)
-    for target in for_each_cpu(online):
+    for target in for_each_cpu(online & ~cpumask_copy(cpu, Mask.ONLINE)):
         _warn_offline(cpu, target)
     # v3.2 hands over the mask that receivers may be clearing by now (13b); v3.4.39 the copy made before.
     sent = cpu.apic.send_mask(data.cpumask_ipi if private else data.cpumask, Vector.CALL_FUNCTION, cpu.off)
