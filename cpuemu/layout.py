@@ -767,6 +767,7 @@ class FaultPlan(View, align=64):
 
     rate = u32("launcher", "of a million occasions, how many are one; 0: this fault is not asked for")
     argument = u64("launcher", "its microseconds, CPU, or bits of faults.NOTIFIERS")
+    struck = u32("who strikes, by compare-and-swap", "of a fault that strikes once: the CPU that did, plus 1")
 
 
 class Drains(View, align=64):

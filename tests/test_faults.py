@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from cpuemu.cli.faults import planned, write_plan
 from cpuemu.coordinator.config import LaunchConfig
 from cpuemu.coordinator.outcome import Outcome
 from cpuemu.coordinator.verdict import judge
+from cpuemu.core import Ram
 from cpuemu.events import Event
 from cpuemu.faults import BY_NAME, FAULTS, Fault
+from cpuemu.kernel.lockup import test_lockup as lock_up
 from cpuemu.layout import Counter, MachineState, Severity
 from cpuemu.report.image import open_image
 from cpuemu.report.records import Record, records
@@ -177,9 +180,10 @@ def test_killed_holder(inject: Callable[..., Injected]) -> None:
 def test_lockup(inject: Callable[..., Injected]) -> None:
     run = inject("lockup", "--hotplug", "3", "--watchdog", "stop-machine=2")
     failed_by(run, "lockup")
-    assert run.finding["rule"] == "stop-machine-stuck", "of tasks that were in it at once, each may be told"
-    assert any(f"migration/{each.cpu} is runnable on cpu {each.cpu} but task " in run.state for each in run.struck)
-    assert all(each.cpu != 0 for each in run.struck)
+    assert run.finding["rule"] == "stop-machine-stuck"
+    assert len(run.struck) == 1, "of tasks that come there at once, one is it"
+    cpu = run.struck[0].cpu
+    assert cpu and f"migration/{cpu} is runnable on cpu {cpu} but task " in run.state
 
 
 def test_lockup_where_the_kernel_preempts(inject: Callable[..., Injected]) -> None:
@@ -224,6 +228,27 @@ def test_the_seed_decides_what_strikes() -> None:
     assert strikes(1, 0) == strikes(1, 0)
     assert strikes(1, 0) != strikes(1, 1) and strikes(1, 0) != strikes(2, 0)
     assert 800 < sum(strikes(1, 0)) < 1200
+
+
+def test_of_two_cpus_that_lock_up_at_once_one_does() -> None:
+    """The second one comes when the first has looked, and not yet begun."""
+    made = machine()
+    write_plan(made.machine, planned(["lockup:60"], 4), 1)
+    made.machine.header.go = made.machine.hotplug.busy = 1
+    core = Ram(made.memory)
+
+    def meet(number: int, meanwhile: Callable[[], None] = lambda: None) -> None:
+        def claim(address: int, old: int, new: int) -> bool:
+            meanwhile()
+            return core.cmpxchg(address, old, new)
+
+        times = iter((0, 1 << 62))
+        lock_up(SimpleNamespace(  # type: ignore[arg-type]
+            number=number, machine=made.machine, faults=faults(made, number), now=lambda: next(times),
+            ram=SimpleNamespace(cmpxchg=claim)))
+
+    meet(1, meanwhile=lambda: meet(2))
+    assert [cpu.faults[Fault.LOCKUP] for cpu in made.machine.cpus] == [0, 0, 1, 0]
 
 
 def test_a_machine_that_nothing_is_done_to() -> None:

@@ -328,6 +328,7 @@ RULES: Mapping[str, Rule] = {
     "who sets the bit": anyone,
     "who sets the bit of `after`": anyone,
     "the killer, by compare-and-swap": atomically,
+    "who strikes, by compare-and-swap": atomically,
 }
 """What each text of layout.py's column "writer" means; ``outside``, too, what only the compiled leaves write.
 

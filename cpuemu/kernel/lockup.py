@@ -1,7 +1,7 @@
 """A system call that does not give its CPU away (Linux: lib/test_lockup.c, a module for tests).
 
 Invariant:     without ``--fault lockup`` nothing of this runs.
-Writers:       none.
+Writers:       ``struck`` of its plan by the one CPU that wins its compare-and-swap.
 Steps:         one after the other until the time is over: interrupts are taken, and preemption comes as it may.
 Not modelled:  its other ways to be in the way: locks, interrupts off, memory.
 """
@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cpuemu.faults import Fault
+from cpuemu.layout import FaultPlan
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ def test_lockup(cpu: Cpu) -> None:
     faults, hotplug = cpu.faults, cpu.machine.hotplug
     if faults is None or Fault.LOCKUP not in faults.rates or not hotplug.busy or hotplug.up:
         return
-    if cpu.number == cpu.machine.tasks[hotplug.control_task].cpu or any(
-            each.faults[Fault.LOCKUP] for each in cpu.machine.cpus):
+    plan = cpu.machine.faults[Fault.LOCKUP]
+    if cpu.number == cpu.machine.tasks[hotplug.control_task].cpu or plan.struck:
         return
+    if not cpu.ram.cmpxchg(plan.addr(FaultPlan.struck), 0, cpu.number + 1):
+        return  # another CPU has just begun
     microseconds = faults.arguments[Fault.LOCKUP]
     if faults.strike(Fault.LOCKUP, cpu.number, 0, min(microseconds, 0xFFFF_FFFF)):
         end = cpu.now() + microseconds * 1000
