@@ -55,7 +55,7 @@ class Build(build_ext):
         super().finalize_options()
 
 
-DEPENDS = [str(path) for path in (*sorted(CORE.glob("*.pxi")), CORE / "machine.h", CORE / "layout.h",
+DEPENDS = [str(path) for path in (*sorted(CORE.glob("*.pxi")), CORE / "machine.h", CORE / "rewind.h", CORE / "layout.h",
                                   ROOT / "cpuemu" / "schema.pxd")]
 ARGS = ["-O2", "-std=gnu11", "-Wno-unused-function", "-Wno-unused-variable"]
 

@@ -49,6 +49,8 @@ FAULT_SITES = {fault: site(f"fault:{name_of(fault)}") for fault in (Fault.ALLOC_
 """Where a CPU stands before it asks whether something fails on purpose."""
 STAND_BY = (1 << 64) - 1
 """Instead of a ticket: the CPU's process is to stand by at this point, and goes on in copies."""
+GO_BACK = (1 << 64) - 5
+"""Instead of a ticket: a copy is to be as it was when it was made."""
 
 
 class Clock(View, align=64):
@@ -57,18 +59,22 @@ class Clock(View, align=64):
     now_ns = u64("the conductor", "virtual: it moves when nobody else can, and a little with each step")
 
 
+def no_copy() -> None:
+    raise AssertionError("this process is not copied")
+
+
 class ControlledGate:
     """One decision a point.  ``batch`` is one operation of the compiled loop, which then asks for no interrupts.
 
     ``stacks``: the stack of a task stands in RAM at every point, not only where it sleeps.  ``stand_by`` returns in
-    each copy of this process, which is then at the same point.
+    each copy of this process, which is then at the same point; ``go_back`` makes a copy return from there once more.
     """
 
     batch = 1
 
-    def __init__(self, baton: Baton, clock: Clock, stacks: bool = False,
-                 stand_by: Callable[[], None] | None = None) -> None:
-        self.baton, self.clock, self.stacks, self.stand_by = baton, clock, stacks, stand_by
+    def __init__(self, baton: Baton, clock: Clock, stacks: bool = False, stand_by: Callable[[], None] = no_copy,
+                 go_back: Callable[[], None] = no_copy) -> None:
+        self.baton, self.clock, self.stacks, self.stand_by, self.go_back = baton, clock, stacks, stand_by, go_back
         self.struck = False
         """Whether the last step was one with a fault."""
 
@@ -116,11 +122,12 @@ class ControlledGate:
         """Until the baton comes with anything but a question; the ticket that comes with it."""
         while (ticket := self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)) == LOOK:
             self.baton.actors[cpu.number].stacks = fingerprint(cpu)
+        if ticket == GO_BACK:
+            self.go_back()
         return ticket
 
     def _copied(self, cpu: Cpu) -> None:
         """No frame is on its way.  The process that stands by has no socket, each of its copies one of its own."""
-        assert self.stand_by is not None
         cpu.apic.close()
         self.stand_by()
         cpu.apic.open()

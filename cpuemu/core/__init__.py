@@ -4,6 +4,7 @@ Each leaf is one critical section.  ``_stepped`` is the same source with a point
 """
 
 from cpuemu.core._core import (
+    CAN_REWIND,
     Backtrace,
     BadPage,
     Core,
@@ -15,7 +16,9 @@ from cpuemu.core._core import (
     Turns,
     bucket,
     now,
+    rewind,
+    rewind_here,
 )
 
-__all__ = ["Backtrace", "BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption", "Ram", "Turns",
-           "bucket", "now"]
+__all__ = ["CAN_REWIND", "Backtrace", "BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption",
+           "Ram", "Turns", "bucket", "now", "rewind", "rewind_here"]

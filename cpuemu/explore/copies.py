@@ -1,10 +1,11 @@
-"""The processes of an explored machine: brought up once, and copied for each schedule.
+"""The processes of an explored machine: brought up once, and each schedule runs in copies of them.
 
 A process that *stands by* has come to a point, closed its interrupt controller (no thread of ZeroMQ's is left in it),
 and sleeps on a socket.  Whoever asks it there gets the pid of a copy, which has all that it had: kernel stacks with the
 greenlets that they are, variables of Python's, of the kernel, of a policy or a workload of the user's.  So each
-schedule begins exactly as the one before began, and one that is over leaves nothing behind: its copies are killed where
-they stand, and no cleanup of theirs runs.
+schedule begins exactly as the one before began, and one that is over leaves nothing behind: no cleanup of its copies
+runs.  A copy that waits for the baton goes back to where it was made, memory and registers (core/rewind.h): that costs
+a third of a new one.  One that does not, since it is dead, has lent its CPU, or keeps tasks, is killed where it stands.
 
 One process more, the *spare*, stands by for CPUs whose own process keeps tasks when they come back.
 """
@@ -23,15 +24,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cpuemu.arch.apic import Apic
 from cpuemu.arch.baton import Baton
-from cpuemu.arch.controlled import Clock, ControlledGate, DecidedFaults
+from cpuemu.arch.controlled import GO_BACK, Clock, ControlledGate, DecidedFaults, no_copy
 from cpuemu.arch.cpu import PowerOff
 from cpuemu.arch.lending import run
 from cpuemu.arch.ram import open_ram, open_rings
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import die_with, kill, start, title
+from cpuemu.core import CAN_REWIND, rewind, rewind_here
 from cpuemu.kernel.sched import CpuOffline
-from cpuemu.layout import Machine
+from cpuemu.layout import Machine, ProcessState
 from cpuemu.scenarios.base import Scenario
 from cpuemu.workloads.python_task import Guarded
 
@@ -90,14 +93,26 @@ class Processes:
         """Of whoever runs in an entry of RAM."""
         return self.copies[entry] if self.copies else self.templates[entry].pid
 
-    def copy(self, baton: Baton, alive: Callable[[int], bool]) -> None:
-        """A copy of each CPU, at its point.  Context: those of the schedule before have been ended."""
-        for cpu, template in self.templates.items():
+    def copy(self, machine: Machine, baton: Baton, alive: Callable[[int], bool]) -> None:
+        """A copy of each CPU, at its point.  Those of the schedule before go back there if they can, or are ended."""
+        if others := [entry for entry in self.copies if not self._can_go_back(machine, entry)]:
+            self.end_copies(*others)
+        for cpu in self.copies:
+            baton.let(cpu, alive, GO_BACK)
+        new = [cpu for cpu in self.templates if cpu not in self.copies]
+        for cpu in new:
             baton.grant(cpu)
-            template.ask()
-        self.copies = {cpu: template.copied() for cpu, template in self.templates.items()}
-        for cpu in self.templates:
+            self.templates[cpu].ask()
+        self.copies |= {cpu: self.templates[cpu].copied() for cpu in new}
+        for cpu in new:
             baton.await_back(cpu, alive)
+
+    def _can_go_back(self, machine: Machine, entry: int) -> bool:
+        """Whether a copy waits for the baton of its own CPU: at a point, parked, or at the machine's end."""
+        cpu = machine.cpus[entry] if entry in self.templates else None
+        return (CAN_REWIND and cpu is not None and cpu.runner == entry
+                and machine.processes[entry].state in (ProcessState.RUNNING, ProcessState.PARKED)
+                and process_state(self.copies[entry]) not in ("", "Z"))
 
     def tell(self, machine: Machine) -> None:
         """Who they are, into RAM."""
@@ -135,8 +150,8 @@ class _Made:
         self.scenario, self.baton, self.clock, self.stacks = scenario, baton, clock, stacks
 
 
-def _copy(channel: socket.socket) -> tuple[int, int, int]:
-    """Stand by.  Returns in each copy, with what was asked for."""
+def _copy(channel: socket.socket, goes_back: bool = False) -> tuple[int, int, int]:
+    """Stand by.  Returns in each copy, with what was asked for; in one that ``goes_back``, each time that it does."""
     template = os.getpid()
     gc.collect()
     gc.freeze()  # what a copy's collector does not look at stays shared with us
@@ -147,7 +162,9 @@ def _copy(channel: socket.socket) -> tuple[int, int, int]:
         pid = os.fork()
         if not pid:
             die_with(template)
-            gc.disable()  # it lives for one schedule
+            gc.disable()  # what it makes lives for one schedule
+            if goes_back:
+                rewind_here()
             return ASKED.unpack(asked)
         channel.send(COPIED.pack(pid))
     os._exit(0)  # the conductor has gone
@@ -159,7 +176,7 @@ def _cpu(made: _Made, boot: Any, channel: socket.socket, parent: int) -> None:
 
     def stand_by() -> None:
         made.baton.stand_by(boot.cpu)
-        _copy(channel)
+        _copy(channel, CAN_REWIND)
 
     made.baton.wait(boot.cpu)
     _lives(made, boot, stand_by)
@@ -174,16 +191,24 @@ def _spare(made: _Made, boot: Any, channel: socket.socket, parent: int) -> None:
     _lives(made, replace(boot, cpu=cpu, process=entry, generation=generation))
 
 
-def _lives(made: _Made, boot: Any, stand_by: Callable[[], None] | None = None) -> None:
+def _lives(made: _Made, boot: Any, stand_by: Callable[[], None] = no_copy) -> None:
     """One life of the CPU after the other.  Context: it has the baton."""
     entry = importlib.import_module("workers.entry")  # by name: cpuemu never imports workers
     boots, park = importlib.import_module("workers.boot"), importlib.import_module("workers.park")
     image, rings = open_ram(Path(boot.run_dir)), open_rings(Path(boot.run_dir))
     lives = []  # greenlets that are collected run their cleanup: no CPU that has left may do that
+    apics: list[Apic] = []
+
+    def go_back() -> None:
+        for apic in apics:
+            apic.close(linger_ms=0)  # ends ZeroMQ's threads: a process goes back alone
+        rewind()
+
     while True:
-        gate = ControlledGate(made.baton, made.clock, made.stacks, stand_by)
+        gate = ControlledGate(made.baton, made.clock, made.stacks, stand_by, go_back)
         cpu = entry.plug_in(boot, image, rings, gate)
         lives.append(cpu)
+        apics.append(cpu.apic)
         if cpu.faults is not None:
             cpu.faults, cpu.apic.wire = DecidedFaults(cpu, gate), None
         if made.scenario.tasks:
@@ -196,11 +221,14 @@ def _lives(made: _Made, boot: Any, stand_by: Callable[[], None] | None = None) -
             pass
         except PowerOff:
             made.baton.leave(cpu.number)
-            return
+            break
         try:
             if not park.play_dead(cpu):
                 return  # it had kept tasks, and its CPU has a new process
         except PowerOff:
             return
-        made.baton.wait(boot.cpu)
+        if made.baton.wait(boot.cpu) == GO_BACK:
+            go_back()
         boot = replace(boot, generation=image.machine.processes[boot.process].generation)
+    if not cpu.borrowed and made.baton.wait(boot.cpu) == GO_BACK:
+        go_back()

@@ -186,9 +186,8 @@ class Explored:
 
     def _begin(self) -> None:
         """The machine as it was when it had come up, in processes of this schedule's own."""
-        self.processes.end_copies()
         self._unplug()
-        self.processes.copy(self.baton, self._alive)
+        self.processes.copy(self.machine, self.baton, self._alive)
         self.image.ram.restore(self.memory)
         self.rings.restore(self.traces)
         self.clock.now_ns, following, opens = self.start

@@ -8,7 +8,9 @@ from itertools import cycle
 
 import pytest
 
+from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import children
+from cpuemu.core import CAN_REWIND
 from cpuemu.explore.self_check import could_move
 from cpuemu.explore.strategies.base import Strategy
 from cpuemu.explore.strategies.pct import Pct
@@ -17,7 +19,7 @@ from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import Result, Worlds
 from cpuemu.kernel.uapi import Alloc, CallAll, Free, Sleep
 from cpuemu.scenarios.base import Scenario, Task
-from tests.launched import ROOT
+from tests.launched import ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(110)
 
@@ -45,11 +47,32 @@ def test_a_schedule_is_the_same_in_a_world_of_its_own_and_in_one_that_has_run_ot
     assert len({trace for _, _, trace, _, _ in one_world}) == 6
 
 
+@pytest.mark.skipif(not CAN_REWIND, reason="this host tells no process which pages are its own")
+def test_copies_go_back_instead_of_being_made_anew() -> None:
+    """Those of a CPU that goes and comes, too."""
+    with Worlds(PLUGGED, 1) as worlds:
+        seen = []
+        for seed in range(6):
+            list(worlds.run([(RandomWalk(), seed)]))
+            seen.append({pid for template in children(worlds.idle[0].pid) for pid in children(template)})
+        assert len(set.union(*seen)) < 3 * len(seen), f"new processes for each schedule: {seen}"
+
+
+def test_a_schedule_behind_one_that_failed_is_the_same() -> None:
+    runs = [(RandomWalk(), seed) for seed in range(20)]
+    with Worlds(CALLERS, 1) as worlds:
+        first = [told(result) for result in worlds.run(runs)]
+        assert {verdict for verdict, *_ in first} == {"ok", "failed"}
+        assert [told(result) for result in worlds.run(runs)] == first
+
+
 def test_a_world_whose_cpu_is_killed_says_so_and_leaves_nobody(capfd: pytest.CaptureFixture[str]) -> None:
     with Worlds(CALLERS, 1) as worlds:
         assert [result.verdict for result in worlds.run([(RandomWalk(), 2)])] == ["ok"]
         template = children(worlds.idle[0].pid)[1]
+        copies = children(template)
         os.kill(template, signal.SIGKILL)
+        wait_for(lambda: all(process_state(pid) in ("", "Z") for pid in (template, *copies)), 20, "its copies end")
         with pytest.raises(RuntimeError, match="without an answer"):
             list(worlds.run([(RandomWalk(), 2)]))
     assert f"process {template}, which is to be copied, has died" in capfd.readouterr().err
