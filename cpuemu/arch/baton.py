@@ -84,6 +84,10 @@ class Baton:
         if not self._turns.let(actor, ticket, LOOK_US):
             self.await_back(actor, alive)
 
+    def ask(self, actor: int, question: int) -> bool:
+        """Give the baton to an actor; whether it is back soon."""
+        return self._turns.let(actor, question, LOOK_US)
+
     def grant(self, actor: int) -> None:
         """Give the baton to an actor whose process is still to be made."""
         self.actors[actor].state = ActorState.RUNNING
