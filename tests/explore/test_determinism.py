@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,4 +75,5 @@ def test_the_self_check_shows_where_two_runs_part() -> None:
     assert once != again
     assert said[-1].startswith("verdict: the same seed does not give the same schedule")
     for each in (once, again):  # where each one stands, functions and lines
-        assert any(("; stack: " in line and "do_exit:" in line) or "on_each_cpu:" in line for line in each)
+        assert any(re.search(r"; stack: (\w+:\d+ < )+run_task:\d+$", line) for line in each), each
+    assert any("do_exit:" in line or "on_each_cpu:" in line for line in (*once, *again))  # where the coin decided
