@@ -23,6 +23,7 @@ from cpuemu.arch.faults import Faults
 from cpuemu.arch.frames import fingerprint
 from cpuemu.arch.gate import Kind
 from cpuemu.arch.lending import run_errand
+from cpuemu.events import Event
 from cpuemu.faults import Fault, name_of
 from cpuemu.layout import WAIT_TERMS, CpuState, Errand, Header, Lock, MachineState, Op, Process, ProcessState, Vector
 from cpuemu.layout import Cpu as CpuWords
@@ -181,8 +182,14 @@ class ControlledGate:
         word = cpu.machine.locks[lock].addr(Lock.word)
         owner = (cpu.ram.read(word) & 0xFFFF) - 1
         died = Term(cpu.machine.cpus[owner].addr(CpuWords.state), Op.EQ, CpuState.DEAD)
+        cpu.me.lock_wait, cpu.me.lock_wait_site = lock + 1, site
+        cpu.trace_wait(Event.CPUEMU_WAIT_BEGIN, site, word, busy=True)
         self._step(cpu, site, word, Kind.LOCK, _with_the_end(cpu, [Term(word, Op.EQ, 0), died]))
-        return cpu.core.spin_trylock(lock, site)
+        # Not in a ``finally``: when the machine ends in this wait, the post-mortem reads what was waited for.
+        got = cpu.core.spin_trylock(lock, site)
+        cpu.me.lock_wait = 0
+        cpu.trace_wait(Event.CPUEMU_WAIT_END, site, word, busy=True)
+        return got
 
     def choose(self, cpu: Cpu, tickets: list[int]) -> int:
         raise AssertionError("a controlled CPU is told what it takes")
