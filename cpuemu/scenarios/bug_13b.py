@@ -37,7 +37,7 @@ BUG = Bug(
      refs = online.bit_count()
      if not refs:
 @@ -264,6 +262,6 @@
-     for target in for_each_cpu(online):
+     for target in for_each_cpu(online & ~cpumask_copy(cpu, Mask.ONLINE)):
          _warn_offline(cpu, target)
 -    # v3.2 hands over the mask that receivers may be clearing by now (13b); v3.4.39 the copy made before.
 -    sent = cpu.apic.send_mask(data.cpumask_ipi if private else data.cpumask, Vector.CALL_FUNCTION, cpu.off)
