@@ -26,6 +26,7 @@ from cpuemu.kernel import smp
 from cpuemu.kernel.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
 from cpuemu.kernel.uapi import Call, CallAll
 from cpuemu.layout import single_queue_lock
+from cpuemu.scenarios import near_oom
 from cpuemu.scenarios.base import Scenario, Task
 from cpuemu.schema import Address
 from tests.launched import ROOT
@@ -85,6 +86,13 @@ def test_a_poll_under_strict_priorities_ends(monkeypatch: pytest.MonkeyPatch, ho
     assert {result.verdict for result in results} == {"ok"}
     assert max(result.steps for result in results) > FIRST, "none of them ever polled for long: nothing is tested"
     assert run_world(CALLS, Default(), 0).verdict == "ok", "without priorities, too: who ran goes on"
+
+
+@pytest.mark.parametrize(("depth", "steps", "seed"), [(3, 2400, 2620907556354756381), (3, 3000, 4110281485611768498)])
+def test_the_slow_path_under_strict_priorities_ends(depth: int, steps: int, seed: int) -> None:
+    """Two CPUs that drain each other's lists for a third one's task; a CPU whose task waits behind kswapd."""
+    result = run_world(near_oom.BUSY, Pct(depth, steps), seed)
+    assert result.verdict == "ok", result.message
 
 
 @pytest.mark.parametrize("how", [polled, polled_under_a_lock])
