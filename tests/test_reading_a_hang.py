@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.document_hangs import PAGE, blocks, page, run
+from tools.document_commands import HANG, blocks, page, run
 
 STABLE: dict[str, Sequence[str]] = {
     "lost": (
@@ -59,7 +59,7 @@ def says(name: str, output: str) -> None:
 
 
 def test_the_page_shows_what_the_tools_print() -> None:
-    shown = blocks(PAGE.read_text())
+    shown = blocks(HANG.read_text())
     assert list(shown) == list(STABLE)
     for name, each in shown.items():
         says(name, each.output)
@@ -68,7 +68,7 @@ def test_the_page_shows_what_the_tools_print() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("scene", ["lost", "held", "lockup"])
 def test_the_commands_of_the_page(scene: str, tmp_path: Path) -> None:
-    for name, each in blocks(PAGE.read_text()).items():
+    for name, each in blocks(HANG.read_text()).items():
         if name.partition("-")[0] == scene:
             says(name, run(each.command, tmp_path.resolve()))
 

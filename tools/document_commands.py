@@ -1,6 +1,10 @@
-"""Runs the commands of docs/reading-a-hang.md and puts what they print into it: python -m tools.document_hangs.
+"""Runs the commands of pages and puts what they print into them.
 
-A command stands in the page after ``$ ``, in a block between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``.  Of a
+    python -m tools.document_commands                all of PAGES
+    python -m tools.document_commands exploring.md
+
+A command stands in the page after ``$ ``, in a block between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``.  It
+runs where those before it ran, beside the files that the page gives: a block of Python behind "`NAME.py`:".  Of a
 launch, what it prints from ``why:`` on is shown; of everything else, all of it.
 """
 
@@ -17,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "reading-a-hang.md"
-WIDTH = 100
-LIMIT_S = 120
+HANG = ROOT / "docs" / "reading-a-hang.md"
+PAGES = {HANG: 100, ROOT / "docs" / "exploring.md": 120}
+"""And how wide what is printed may be."""
+LIMIT_S = 600
 BLOCK = re.compile(r"<!-- (?P<name>[\w-]+): begin -->\n```\n\$ (?P<command>.+)\n(?P<output>[\s\S]*?)```\n"
                    r"<!-- (?P=name): end -->")
+FILE = re.compile(r"`(?P<name>\w+\.py)`:\n\n```python\n(?P<content>[\s\S]*?)```\n")
 MODULES = {"cpuemu": "cpuemu", "trace-dump": "cpuemu.report.trace_dump"}
 
 
@@ -38,10 +44,10 @@ def blocks(text: str) -> dict[str, Shown]:
     return {found["name"]: Shown(found["command"], found["output"]) for found in BLOCK.finditer(text)}
 
 
-def run(command: str, place: Path) -> str:
-    """What a command of the page prints, in a directory."""
+def run(command: str, place: Path, width: int = PAGES[HANG]) -> str:
+    """What a command of a page prints, in a directory."""
     program, *words = shlex.split(command)
-    environment = {**os.environ, "COLUMNS": str(WIDTH), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "COLUMNS": str(width), "PYTHONPATH": str(ROOT)}
     made = subprocess.run([sys.executable, "-m", MODULES[program], *words], cwd=place, text=True, capture_output=True,
                           timeout=LIMIT_S, check=False, env=environment)
     if made.returncode not in (0, 1):
@@ -58,11 +64,13 @@ def _shown(words: list[str], output: str) -> Iterator[str]:
     yield from lines
 
 
-def page(text: str) -> str:
+def page(text: str, width: int = PAGES[HANG]) -> str:
     """The page with what its commands print now."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name).resolve()
-        printed = {name: run(each.command, place) for name, each in blocks(text).items()}
+        for file in FILE.finditer(text):
+            (place / file["name"]).write_text(file["content"])
+        printed = {name: run(each.command, place, width) for name, each in blocks(text).items()}
 
     def anew(found: re.Match[str]) -> str:
         return (f"<!-- {found['name']}: begin -->\n```\n$ {found['command']}\n{printed[found['name']]}```\n"
@@ -72,4 +80,6 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    for each, width in PAGES.items():
+        if each.name in (sys.argv[1:] or [each.name]):
+            each.write_text(page(each.read_text(), width))
