@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 P_IDLE = site("cpu_idle")
 P_LEND = site("cpu:lend")
 FRAME_MS = 1
-STRIKE = (1 << 64) - 2
-"""Instead of a ticket: the CPU goes on, and what it is about to ask for fails."""
-GATHER = (1 << 64) - 3
-"""Instead of a ticket: every frame that was sent is waited for, since a sender is about to be killed."""
-LOOK = (1 << 64) - 4
-"""Instead of a ticket: the CPU says what its kernel stacks hold, and is at the same point as before."""
-AGAIN = 1 << 62
-"""With a ticket: its frame comes once more."""
 FAULT_SITES = {fault: site(f"fault:{name_of(fault)}") for fault in (Fault.ALLOC_FAILURE, Fault.FAILING_NOTIFIER)}
 """Where a CPU stands before it asks whether something fails on purpose."""
-STAND_BY = (1 << 64) - 1
-"""Instead of a ticket: the CPU's process is to stand by at this point, and goes on in copies."""
-GO_BACK = (1 << 64) - 5
-"""Instead of a ticket: a copy is to be as it was when it was made."""
+
+AGAIN = 1 << 62
+"""With a ticket: its frame comes once more."""
+
+# Instead of a ticket, each a number of its own:
+STRIKE, GATHER, LOOK, STAND_BY, GO_BACK = ((1 << 64) - number for number in range(1, 6))
+"""The CPU goes on, and what it is about to ask for fails.
+Every frame that was sent is waited for, since a sender is about to be killed.
+The CPU says what its kernel stacks hold, and is at the same point as before.
+Its process is to stand by at this point, and goes on in copies.
+A copy is to be as it was when it was made.
+"""
 
 
 class Clock(View, align=64):

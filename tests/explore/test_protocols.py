@@ -18,7 +18,7 @@ MODELS = ("none", "voluntary", "full")
 
 
 TURNS = 10
-"""How often a moment is gone on with, until something was interleaved: on a loaded host it may be too short for that."""
+"""How often a moment is gone on with, until something was interleaved: a loaded host needs more than one."""
 
 
 def silent(place: Path, name: str, preempt: str, seconds: float, seed: int) -> None:
