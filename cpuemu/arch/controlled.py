@@ -23,11 +23,12 @@ from cpuemu.arch.faults import Faults
 from cpuemu.arch.frames import fingerprint
 from cpuemu.arch.gate import Kind
 from cpuemu.arch.lending import run_errand
+from cpuemu.arch.stacks import mark, prepare
 from cpuemu.events import Event
 from cpuemu.faults import Fault, name_of
 from cpuemu.layout import WAIT_TERMS, CpuState, Errand, Header, Lock, MachineState, Op, Process, ProcessState, Vector
 from cpuemu.layout import Cpu as CpuWords
-from cpuemu.schema import View, u64
+from cpuemu.schema import View, u32, u64
 from cpuemu.sites import site
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Clock(View, align=64):
     """What the conductor says of time."""
 
     now_ns = u64("the conductor", "virtual: it moves when nobody else can, and a little with each step")
+    looks = u32("the conductor", "1: at each of its points a process says how its kernel stacks are")
 
 
 def no_copy() -> None:
@@ -121,8 +123,15 @@ class ControlledGate:
     def _turn(self, cpu: Cpu, site: int, word: Address, kind: Kind, terms: Sequence[Term] = (), opens: bool = False,
               deadline_ns: int = 0) -> int:
         """Until the baton comes with anything but a question; the ticket that comes with it."""
-        while (ticket := self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)) == LOOK:
-            self.baton.actors[cpu.number].stacks = fingerprint(cpu)
+        record = self.baton.actors[cpu.number]
+        while True:
+            if self.clock.looks:
+                record.stacks = mark(cpu)
+            ticket = self.baton.step(cpu.number, site, word, kind, terms, opens, deadline_ns)
+            if ticket != LOOK:
+                break
+            if not self.clock.looks:
+                record.stacks = fingerprint(cpu)
         if ticket == GO_BACK:
             self.go_back()
         return ticket
@@ -130,6 +139,8 @@ class ControlledGate:
     def _copied(self, cpu: Cpu) -> None:
         """No frame is on its way.  The process that stands by has no socket, each of its copies one of its own."""
         cpu.apic.close()
+        if self.clock.looks:
+            prepare()
         self.stand_by()
         cpu.apic.open()
         cpu.listen()

@@ -51,8 +51,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
               "where the schedule says so: ipi-lost, ipi-doubled, cpu-death, alloc-failure, failing-notifier (may be "
               "repeated).  [as the scenario says]")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="random, pct:DEPTH, pos, basic-pos, urw, "
-              "surw, delay:DELAYS or FILE.py:CLASS; several take turns.  Alone: the exhaustive dfs:PREEMPTIONS, dfs "
-              "and dpor.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
+              "surw, delay:DELAYS or FILE.py:CLASS; several take turns.  Alone: the exhaustive dfs:PREEMPTIONS, dfs, "
+              "dpor and states.  [random, pct:1, pct:2, pct:3, pct:5, pos, surw]")
 @click.option("--schedules", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="How many; "
               "a few random walks that measure come on top.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="How many at a "

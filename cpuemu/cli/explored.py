@@ -37,7 +37,9 @@ class Progress:
         rate = (report.schedules - report.resumed) / (time.monotonic() - self.began)
         told = [f"  {report.schedules} of {self.wanted} schedules", f"{rate:.1f} a second",
                 f"{len(report.orders)} orders", f"{len(report.handovers)} hand-overs"]
-        if report.search:
+        if report.search and report.search.states is not None:
+            told.append(f"{report.search.states:,} states, {report.search.waiting:,} steps to be taken")
+        elif report.search:
             told.append(f"about {report.search.done:.2g} of the tree")
         elif (chance := report.discovery()) is not None:
             told.append(f"the next is new with p = {chance:.2f}")

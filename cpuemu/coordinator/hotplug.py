@@ -58,6 +58,10 @@ class Operation:
         row = self.row
         return ("undo " if self.undoing else "") + (row.name if row else "done")
 
+    def place(self) -> tuple[int, ...]:
+        """Where the walk is."""
+        return self.position, self.undoing, list(Step).index(self.step)
+
     def advance(self, now_ns: int) -> bool:
         """Go as far as possible; True when the operation is over."""
         return any(self.go_on(now_ns) for _ in iter(self.ready, False))

@@ -18,7 +18,8 @@ from cpuemu.core._core import (
     now,
     rewind,
     rewind_here,
+    slots_of,
 )
 
 __all__ = ["CAN_REWIND", "Backtrace", "BadPage", "Core", "DoubleAlloc", "DoubleFree", "LeafError", "ListCorruption",
-           "Ram", "Turns", "bucket", "now", "rewind", "rewind_here"]
+           "Ram", "Turns", "bucket", "now", "rewind", "rewind_here", "slots_of"]

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from random import Random
 
 from cpuemu.coordinator.interrupts import interrupts
+from cpuemu.errors import UserError
 from cpuemu.explore.actors import actors
 from cpuemu.explore.journal import Entry, Journal
 from cpuemu.explore.portfolio import PROFILE, PROFILE_EVERY, PROFILE_RUNS, Learnt, is_search, is_user
 from cpuemu.explore.strategies.base import Strategy
-from cpuemu.explore.strategies.dfs import Frontier, Path
+from cpuemu.explore.strategies.dfs import Frontier
+from cpuemu.explore.strategies.dfs import Path as Bounded
 from cpuemu.explore.strategies.dpor import Dpor
 from cpuemu.explore.strategies.random_walk import RandomWalk
+from cpuemu.explore.strategies.states import Graph, Known, StatePath
 from cpuemu.explore.strategies.struck import Struck
 from cpuemu.explore.tally import Report, Search, Tally
 from cpuemu.explore.worlds import Result, Worlds
@@ -110,6 +115,8 @@ class Exploration:
         self.report.search = Search(int(number) if number else None)
         if kind == "dfs":
             self._depth_first(name, self.report.search)
+        elif kind == "states":
+            self._stateful(name, self.report.search)
         else:
             self._reduced(name, self.report.search)
 
@@ -119,7 +126,7 @@ class Exploration:
             before = self.report.schedules
             wave = wave[:self.schedules - before]
             for entry in self._run([(name, 0)] * len(wave),
-                                   lambda _, number: Path(wave[number - before], search.bound)):  # noqa: B023
+                                   lambda _, number: Bounded(wave[number - before], search.bound)):  # noqa: B023
                 frontier.add(entry.search)
                 search.done = frontier.done
             if frontier.under_way:
@@ -127,6 +134,28 @@ class Exploration:
             search.exhausted = frontier.exhausted
             if not frontier.exhausted:
                 search.preemptions = max(search.preemptions, frontier.next_preemptions - 1)
+
+    def _stateful(self, name: str, search: Search) -> None:
+        """In waves: paths know what all waves before them found."""
+        if self.scenario.faults:
+            raise UserError(f"--strategy {name}: what a fault has left behind is not compared; give dfs, or no fault")
+        with tempfile.TemporaryDirectory(prefix="cpuemu-states-") as directory:
+            graph = Graph(Known(Path(directory) / "states"))
+            while self.report.schedules < self.schedules and (wave := graph.take(max(WAVE, len(graph.names) // 250))):
+                before = self.report.schedules
+                wave = wave[:self.schedules - before]
+                seeds = Random(self.seed + before)
+                for entry in self._run([(name, seeds.getrandbits(63)) for _ in wave],
+                                       lambda _, number: StatePath(wave[number - before], graph.known)):  # noqa: B023
+                    graph.add(entry.search)
+                search.states, search.transitions, search.waiting = len(graph.names), graph.steps, graph.left
+                search.again, search.torn = graph.again, graph.torn
+                if graph.taken:
+                    return  # it was interrupted, or no more schedules were wanted
+                search.exhausted = not graph.open
+                graph.publish()
+            if search.exhausted:
+                search.longest = graph.longest()
 
     def _reduced(self, name: str, search: Search) -> None:
         """One schedule at a time: which one comes next is known when the one before has ended."""

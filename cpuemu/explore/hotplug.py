@@ -107,6 +107,11 @@ class Requests:
             self.results.append(self._operation.result)
             self._operation = None
 
+    def place(self) -> tuple[int, ...]:
+        """How far the walk is."""
+        asked = self._operation
+        return (len(self.results), *((*asked.place(), asked.result) if asked else ()))
+
     def under_way(self) -> str:
         """In words, empty when nothing is."""
         asked = self._operation

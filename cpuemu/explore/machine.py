@@ -30,7 +30,8 @@ from cpuemu.explore.copies import Processes
 from cpuemu.explore.hazards import Hazards, write_plan
 from cpuemu.explore.hotplug import ParkedHands, Requests
 from cpuemu.explore.schedule import Schedule, event_of
-from cpuemu.explore.strategies.base import Event, Search, Strategy
+from cpuemu.explore.state import State
+from cpuemu.explore.strategies.base import Event, Search, Stateful, Strategy
 from cpuemu.explore.stutter import Stutter, told
 from cpuemu.kernel.hung_task import edges, explain, find_cycle
 from cpuemu.kernel.mm_init import free_area_init
@@ -73,14 +74,15 @@ Observe = Callable[[Machine, Sequence[Event]], None]
 class Explored:
     """A machine that has come up, and its conductor.  Context: this process has no ZeroMQ context, yet.
 
-    ``directory``: an empty one, for its files.  ``stacks``: every task's stack is in RAM at every point.
+    ``directory``: an empty one, for its files.  ``stacks``: every task's stack is in RAM at every point.  ``states``:
+    its schedules are of strategies that look for known states.
     Raises UserError on what cannot be explored.
     """
 
-    def __init__(self, scenario: Scenario, directory: Path, stacks: bool = False) -> None:
+    def __init__(self, scenario: Scenario, directory: Path, stacks: bool = False, states: bool = False) -> None:
         cpus = scenario.cpus
-        self.scenario, self.count, self.place = scenario, cpus, str(directory)
-        self.done, self.done_ns = (0, 0), 0
+        self.scenario, self.count, self.place, self.states = scenario, cpus, str(directory), states
+        self.done, self.done_ns, self.step_ns = (0, 0), 0, STEP_NS
         # By name, as cpuemu never imports workers; and before the memory is laid out, where the names of all sites go.
         entry = importlib.import_module("workers.entry")
         self.image, self.rings, workload = _memory(scenario, directory)
@@ -128,6 +130,7 @@ class Explored:
         self._ask([])
         self._boot()
         self._unplug()
+        self.clock.looks = self.states
         for cpu in self.present:
             self.baton.let(cpu, self._alive, STAND_BY)
         for pair in self.machine.pairs:
@@ -135,6 +138,7 @@ class Explored:
         self.memory, self.traces = self.image.ram.whole(), self.rings.whole()
         self.start = self.clock.now_ns, list(self.next), list(self.opens)
         self.stutter = Stutter(self.image.ram, self.machine, self._stacks, self.coordinator)
+        self.state = State(self.machine, self.image.ram, self.clock, self.baton)
 
     def _ask(self, requests: Sequence[tuple[int, bool]]) -> None:
         """What the coordinator is to walk from here on."""
@@ -159,12 +163,16 @@ class Explored:
     def run(self, strategy: Strategy, seed: int, observe: Observe = lambda machine, enabled: None) -> Schedule:
         self._begin()
         schedule = Schedule()
+        states = strategy if isinstance(strategy, Stateful) else None
+        self.step_ns = 0 if states else STEP_NS
         strategy.begin(actors(self.count, bool(self.scenario.faults)), Random(seed))
-        header, searches = self.machine.header, isinstance(strategy, Search)
+        header, searches = self.machine.header, isinstance(strategy, Search) and not states
         while not self._over() and header.state < MachineState.OFF and not header.nr_findings:
-            enabled = self.stutter.able(schedule.events, self.next, self._enabled())
+            enabled: Sequence[Event] = self._enabled()
+            if not states:  # which knows a state that it comes back to
+                enabled = self.stutter.able(schedule.events, self.next, enabled)
             if enabled:
-                if schedule.too_long(STEP_LIMIT):
+                if schedule.too_long(STEP_LIMIT) or (states and states.beyond and states.knows(self._state(), enabled)):
                     return schedule
                 if self.stutter.round:
                     if self._stuck() and self.stutter.rounds >= min(len(self.stutter.round), MOST_ROUNDS):
@@ -176,6 +184,8 @@ class Explored:
                 schedule.step(enabled, strategy, self._let)
             elif self._stuck() or not self._advance_time():
                 break
+        if states and states.beyond and not header.nr_findings and states.knows(self._state(), ()):
+            return schedule
         schedule.pending.append(self._pending())
         observe(self.machine, [])
         self.hazards.left.clear()
@@ -191,11 +201,21 @@ class Explored:
         self.image.ram.restore(self.memory)
         self.rings.restore(self.traces)
         self.clock.now_ns, following, opens = self.start
+        self.clock.looks = 0
         self.next, self.opens = list(following), list(opens)
         self.done, self.done_ns = (0, 0), self.clock.now_ns
         self.processes.tell(self.machine)
         self.stutter.begin()
         self._ask(self.scenario.requests)
+
+    def _state(self) -> bytes:
+        """Where the machine is, as strategies that look for known states have it."""
+        if not self.clock.looks:
+            self.clock.looks = 1
+            for cpu in range(self.count):
+                if self.next[cpu]:
+                    self._hand(cpu, LOOK)
+        return self.state.now(self.requests, (self.done, self.done_ns))
 
     def _over(self) -> bool:
         header = self.machine.header
@@ -272,7 +292,7 @@ class Explored:
                 *((asked,) if asked else ()))
 
     def _let(self, actor: int) -> None:
-        self.clock.now_ns = self.clock.now_ns + STEP_NS
+        self.clock.now_ns = self.clock.now_ns + self.step_ns
         if actor == self.coordinator:
             self.requests.step(self.clock.now_ns)
             return

@@ -7,6 +7,7 @@ schedules run at a time.  So what comes out does not depend on that.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from cpuemu.explore.strategies.user import UserStrategy
 
 PORTFOLIO = ("random", "pct:1", "pct:2", "pct:3", "pct:5", "pos", "surw")
 KINDS = ("random", "pct:DEPTH", "pos", "basic-pos", "urw", "surw", "delay:DELAYS")
-SEARCHES = ("dfs", "dfs:PREEMPTIONS", "dpor")
+SEARCHES = ("dfs", "dfs:PREEMPTIONS", "dpor", "states")
 PROFILE = "profile"
 """The name of the random walks that measure."""
 PROFILE_RUNS = 5
@@ -53,7 +54,9 @@ def _check(name: str) -> None:
     if is_user(name):
         UserStrategy(name)
         return
-    if name in ("dfs", "dpor") or (kind == "dfs" and number.isdigit()):
+    if name == "states" and sys.version_info >= (3, 13):
+        raise UserError("--strategy states: it looks into frames of CPython 3.11 and 3.12, and this is another one")
+    if name in ("dfs", "dpor", "states") or (kind == "dfs" and number.isdigit()):
         return
     with_number = kind in ("pct", "delay")
     if kind not in {each.partition(":")[0] for each in KINDS} or (with_number != number.isdigit()) or number == "0" \
@@ -71,7 +74,7 @@ def is_user(name: str) -> bool:
 
 
 def is_search(name: str) -> bool:
-    return name.partition(":")[0] in ("dfs", "dpor")
+    return name.partition(":")[0] in ("dfs", "dpor", "states")
 
 
 @dataclass(frozen=True)

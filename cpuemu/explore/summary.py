@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cpuemu.explore.statistics import Discovery, Survival, at_most, discovery, wilson
-from cpuemu.explore.tally import Report, Tally
+from cpuemu.explore.tally import Report, Search, Tally
 
 
 def as_data(name: str, report: Report, files: Sequence[Path]) -> dict[str, Any]:
@@ -115,6 +115,20 @@ def _verdict(report: Report) -> str:
             f"{at_most(report.schedules):.2g} of all do, with 95 % confidence")
 
 
+def _entered(search: Search) -> str:
+    """Of a search that tells states apart."""
+    size = f"{search.states:,} states, {search.transitions:,} steps between them"
+    if search.torn:
+        return f"{size}; {search.torn} of {search.again} that were walked again led elsewhere: no state was whole"
+    size += f" ({search.again:,} walked again, all to where they led before)"
+    if not search.exhausted:
+        return f"{size}, {search.waiting:,} steps from them are still to be taken: not all"
+    way = (f"every schedule ends, within {search.longest} steps" if search.longest is not None else
+           "some schedules go round for ever, of which nothing is said but that they fail nowhere on their way")
+    return (f"complete: {size}, with any number of preemptions and interrupts; {way}; no time passes while somebody "
+            "can move, and what is left to do when the last task has ended is done in turn")
+
+
 def _searched(report: Report) -> str:
     """The word "complete" is for what was run to its end, every schedule whole."""
     search = report.search
@@ -122,6 +136,8 @@ def _searched(report: Report) -> str:
     size = f"{report.deliveries} interrupts, {report.steps} steps"
     if report.cut:
         return f"{report.cut} of them were cut by the limit of steps, so nothing is said of the others"
+    if search.states is not None:
+        return _entered(search)
     if search.classes is not None:
         if search.exhausted:
             return (f"complete: one schedule of each of {search.classes:,} classes, with any number of preemptions, "

@@ -88,7 +88,9 @@ class Search:
 
     ``preemptions``: every schedule with at most so many was run, -1: not even those with none; None: no bound.
     ``exhausted``: there is nothing left that it is for.  ``classes``: of DPOR, schedules of a class not run before.
-    ``done``: the estimated share (Knuth 1975).
+    ``done``: the estimated share (Knuth 1975).  Of a search that tells states apart: ``states`` and ``transitions``,
+    the steps between them; ``waiting``: those not taken yet; ``again``: how many were walked once more, and how many of
+    these led elsewhere (``torn``); ``longest``: steps of the longest schedule, None: one goes round for ever.
     """
 
     bound: int | None
@@ -96,6 +98,12 @@ class Search:
     preemptions: int = -1
     done: float = 0.0
     classes: int | None = None
+    states: int | None = None
+    transitions: int = 0
+    waiting: int = 0
+    again: int = 0
+    torn: int = 0
+    longest: int | None = None
 
 
 @dataclass

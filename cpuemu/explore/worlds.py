@@ -28,7 +28,7 @@ from cpuemu.explore.machine import Explored, Observe
 from cpuemu.explore.schedule import Schedule
 from cpuemu.explore.signature import signature
 from cpuemu.explore.species import Access, Pair
-from cpuemu.explore.strategies.base import Event, Search, Strategy
+from cpuemu.explore.strategies.base import Event, Search, Stateful, Strategy
 from cpuemu.explore.strategies.replay import Diverged
 from cpuemu.layout import Machine
 from cpuemu.scenarios.base import Scenario
@@ -251,7 +251,7 @@ def _world(scenario: Scenario, strategy: Strategy, seed: int, core: int, watch: 
     os.sched_setaffinity(0, {core})
     channel = Channel(stream)
     try:
-        machine = Explored(scenario, directory, stacks=watch is not None)
+        machine = Explored(scenario, directory, watch is not None, isinstance(strategy, Stateful))
     except UserError as error:
         channel.send(msgpack.packb({"error": str(error)}))
         return

@@ -135,7 +135,8 @@ class Bug:
     """A bug of the zoo.  The module's docstring is its biography.
 
     ``broken``, ``fixed``: unified diffs; one of the two is "", the tree as it is.  ``expects``: rules, one of which the
-    broken variant ends with ("deadlock" is one).  ``pinned``: a one-line schedule that shows it.
+    broken variant ends with ("deadlock" is one).  ``pinned``: a one-line schedule that shows it.  ``small``: the same
+    on a machine so small that all of its states can be gone through; its patch makes the broken variant there.
     """
 
     number: str
@@ -148,8 +149,12 @@ class Bug:
     fixed: str = ""
     constructed: bool = False
     pinned: str = ""
+    small: Scenario | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
-    def variant(self, broken: bool) -> Scenario:
-        """The scenario with the patch that makes this variant."""
-        return replace(self.scenario, patch=(self.broken if broken else self.fixed) or None)
+    def variant(self, broken: bool, small: bool = False) -> Scenario:
+        """The scenario with the patch that makes this variant.  Raises UserError when there is no small one."""
+        scenario = self.small if small else self.scenario
+        if scenario is None:
+            raise UserError(f"bug {self.number} has no small machine, all of whose states can be gone through")
+        return replace(scenario, patch=((scenario.patch or self.broken) if broken else self.fixed) or None)

@@ -1,6 +1,7 @@
 """Scenarios by the names that a user gives: a file, a class of a file, a bug of the zoo.
 
-A specification is FILE.py (with SCENARIO), FILE.py:NAME (a scenario, or a workload's class), or zoo:NUMBER[/fixed].
+A specification is FILE.py (with SCENARIO), FILE.py:NAME (a scenario, or a workload's class), or zoo:NUMBER, with
+/fixed and /small behind it.
 """
 
 from __future__ import annotations
@@ -63,10 +64,13 @@ def boot_kernel_of(path: Path) -> None:
 
 def _load(spec: str) -> Scenario:
     if spec.startswith(ZOO):
-        name, _, variant = spec.removeprefix(ZOO).partition("/")
-        if variant not in ("", "broken", "fixed"):
-            raise UserError(f"{spec}: a bug's variants are {ZOO}{name}/broken and {ZOO}{name}/fixed")
-        return bug_named(name).variant(variant != "fixed")
+        name, *parts = spec.removeprefix(ZOO).split("/")
+        small = parts[-1:] == ["small"]
+        variants = parts[:-1] if small else parts
+        if variants not in ([], ["broken"], ["fixed"]):
+            raise UserError(f"{spec}: a bug's variants are {ZOO}{name}/broken and {ZOO}{name}/fixed, some with a small "
+                            "machine behind it: /small")
+        return bug_named(name).variant(variants != ["fixed"], small)
     if ".py" not in spec:  # a workload's name: whoever loads it says what is wrong with it
         return Scenario(spec, workload=spec)
     named = spec if not spec.endswith(".py") else f"{spec}:{NAME}"

@@ -64,3 +64,14 @@ class Search(Strategy, Protocol):
 
     def told(self) -> Any:
         """What whoever goes on with the search has to know: plain data."""
+
+
+@runtime_checkable
+class Stateful(Search, Protocol):
+    """A search that ends a schedule where it comes to a state that is known."""
+
+    beyond: bool
+    """Whether it wants to know the state before the next step."""
+
+    def knows(self, state: bytes, enabled: Sequence[Event]) -> bool:
+        """Whether the schedule ends in this one, in which so many can move."""
