@@ -24,7 +24,7 @@ from cpuemu.explore.strategies.base import Event
 from cpuemu.explore.strategies.states import Graph, Known, StatePath, Told
 from cpuemu.explore.summary import sentences
 from cpuemu.explore.tally import Report, Search
-from cpuemu.explore.worlds import run_worlds
+from cpuemu.explore.worlds import Worlds
 from cpuemu.kernel.uapi import CallAll
 from cpuemu.layout import REGIONS
 from cpuemu.scenarios.base import Scenario, Task
@@ -68,12 +68,13 @@ def known(place: Path) -> Graph:
 def whole_tree(place: Path) -> tuple[Graph, int]:
     """What all schedules of one CPU calling the other come to, and how many there are."""
     graph, frontier, schedules = known(place), dfs.Frontier(), 0
-    while wave := frontier.take(32):
-        for result in run_worlds(ONE, ((Looking(prefix), 0) for prefix in wave), 2):
-            frontier.add(result.search)
-            graph.taken = [(-1, -1)]
-            graph.add(result.search)
-            schedules += 1
+    with Worlds(ONE, 1) as worlds:
+        while wave := frontier.take(32):
+            for result in worlds.run((Looking(prefix), 0) for prefix in wave):
+                frontier.add(result.search)
+                graph.taken = [(-1, -1)]
+                graph.add(result.search)
+                schedules += 1
     return graph, schedules
 
 
@@ -88,12 +89,13 @@ def test_as_all_schedules_have_it(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     tree, schedules = whole_tree(tmp_path / "tree")
     graph, paths = known(tmp_path), 0
-    while wave := graph.take(8):
-        for result in run_worlds(ONE, ((StatePath(prefix, graph.known), paths) for prefix in wave), 2):
-            assert result.verdict == "ok"
-            graph.add(result.search)
-            paths += 1
-        graph.publish()
+    with Worlds(ONE, 1) as worlds:
+        while wave := graph.take(8):
+            for result in worlds.run((StatePath(prefix, graph.known), paths) for prefix in wave):
+                assert result.verdict == "ok"
+                graph.add(result.search)
+                paths += 1
+            graph.publish()
     assert (schedules, tree.torn, graph.torn) == (65, 0, 0)
     assert tree.again > tree.steps  # each step was walked more than once, on the average
     assert following(graph) == following(tree)
