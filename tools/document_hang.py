@@ -1,7 +1,8 @@
-"""Writes the counts of docs/the-hang-of-2012.md: python -m tools.document_hang [--schedules 210].
+"""Writes the counts of docs/the-hang-of-2012.md: python -m tools.document_hang [--schedules 210] [--states].
 
 Each explanation of the mails is a bug of the zoo.  It runs under each preemption model twice: with the oracles, which
-say what they find and end the schedule there, and without them, to see whether the machine stands still.
+say what they find and end the schedule there, and without them, to see whether the machine stands still.  ``--states``
+goes through all states of the first one's small machine, and of its broken sibling's until that fails: many minutes.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ SUSPECTS = (
     Suspect("zoo:4b/broken", "memory is allocated, and drained for, while everybody is stopped"),
     Suspect("zoo:11/broken", "calls that cross, with interrupts off"),
 )
+
+
+SEARCHES = tuple(f"{spec} --strategy states --schedules 100000 --preempt {model}"
+                 for spec in ("zoo:1/fixed/small", "zoo:1/small --until-failure") for model in ("none", "full"))
 
 
 class Count(NamedTuple):
@@ -87,9 +92,24 @@ def table(schedules: int) -> Iterator[str]:
         yield f"| {suspect.says} | `{suspect.spec}` | " + " | ".join(counts) + " |"
 
 
+def searched() -> Iterator[str]:
+    yield "```"
+    for search in SEARCHES:
+        with tempfile.TemporaryDirectory(prefix="cpuemu-hang-") as place:
+            run = subprocess.run([sys.executable, "-m", "cpuemu", "explore", *search.split(), "--save",
+                                  f"{place}/kept"], cwd=ROOT, capture_output=True, text=True, check=False)
+        yield f"$ cpuemu explore {search}"
+        yield from (line for line in run.stdout.splitlines() if " × " in line or line.startswith("verdict"))
+    yield "```"
+
+
 @click.command()
 @click.option("--schedules", default=210, show_default=True)
-def main(schedules: int) -> None:
+@click.option("--states", is_flag=True)
+def main(schedules: int, states: bool) -> None:
+    if states:
+        PAGE.write_text(block(PAGE.read_text(), "states", "\n".join(searched()) + "\n"))
+        return
     PAGE.write_text(block(PAGE.read_text(), "suspects", "\n".join(table(schedules)) + "\n"))
 
 
