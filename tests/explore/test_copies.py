@@ -11,6 +11,7 @@ import pytest
 from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import children
 from cpuemu.core import CAN_REWIND
+from cpuemu.explore import copies
 from cpuemu.explore.self_check import could_move
 from cpuemu.explore.strategies.base import Strategy
 from cpuemu.explore.strategies.pct import Pct
@@ -47,6 +48,15 @@ def test_a_schedule_is_the_same_in_a_world_of_its_own_and_in_one_that_has_run_ot
     assert len({trace for _, _, trace, _, _ in one_world}) == 6
 
 
+def test_where_no_process_can_go_back_each_schedule_has_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[tuple[Strategy, int]] = [(RandomWalk(), seed) for seed in range(4)]
+    with Worlds(PLUGGED, 1) as worlds:
+        expected = [told(result) for result in worlds.run(runs)]
+    monkeypatch.setattr(copies, "CAN_REWIND", False)
+    with Worlds(PLUGGED, 1) as worlds:
+        assert [told(result) for result in worlds.run(runs)] == expected
+
+
 @pytest.mark.skipif(not CAN_REWIND, reason="this host tells no process which pages are its own")
 def test_copies_go_back_instead_of_being_made_anew() -> None:
     """Those of a CPU that goes and comes, too."""
@@ -70,9 +80,9 @@ def test_a_world_whose_cpu_is_killed_says_so_and_leaves_nobody(capfd: pytest.Cap
     with Worlds(CALLERS, 1) as worlds:
         assert [result.verdict for result in worlds.run([(RandomWalk(), 2)])] == ["ok"]
         template = children(worlds.idle[0].pid)[1]
-        copies = children(template)
+        its_copies = children(template)
         os.kill(template, signal.SIGKILL)
-        wait_for(lambda: all(process_state(pid) in ("", "Z") for pid in (template, *copies)), 20, "its copies end")
+        wait_for(lambda: all(process_state(pid) in ("", "Z") for pid in (template, *its_copies)), 20, "its copies end")
         with pytest.raises(RuntimeError, match="without an answer"):
             list(worlds.run([(RandomWalk(), 2)]))
     assert f"process {template}, which is to be copied, has died" in capfd.readouterr().err
