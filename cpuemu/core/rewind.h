@@ -5,8 +5,8 @@
  * the pages that were written are copied back instead, from a store made once.
  *
  * Context: one thread, at both ends.  Descriptors opened since are closed, mappings made since are unmapped, those
- * unmapped since are mapped again.  Shared mappings are left as they are.  Nothing here calls into libc once memory
- * goes back: libc's own is part of it.
+ * unmapped since are mapped again.  Shared mappings are left as they are.  Once memory goes back nothing here calls into
+ * libc, whose own memory is part of it, but memcpy and memset, which keep nothing.
  */
 #pragma once
 #ifndef _GNU_SOURCE
@@ -43,6 +43,7 @@ struct rewind {
     long brk;
     struct rewind_range then[REWIND_RANGES], now[REWIND_RANGES];
     char *store;
+    uint8_t *holds;
     uint64_t entries[REWIND_AT_ONCE];
     uint8_t had_fd[REWIND_FDS];
     char text[1 << 18];
@@ -74,12 +75,6 @@ static long rewind_call(long number, long a, long b, long c, long d, long e, lon
 #else
     return -1;
 #endif
-}
-
-static inline void rewind_copy(char *to, const char *from)
-{
-    for (size_t place = 0; place < REWIND_PAGE; place += 8)
-        *(volatile uint64_t *)(to + place) = *(const uint64_t *)(from + place);
 }
 
 /* The mappings of this process; how many, -1 when there are too many. */
@@ -118,7 +113,15 @@ static int rewind_mappings(struct rewind *r, struct rewind_range *ranges)
 }
 
 
-/* The content of what goes back, into a mapping that does not. */
+static inline int rewind_is_zero(const char *page)
+{
+    for (size_t place = 0; place < REWIND_PAGE; place += 8)
+        if (*(const uint64_t *)(page + place))
+            return 0;
+    return 1;
+}
+
+/* The content of what goes back, into a mapping that does not: behind it a byte a page, whether there is any. */
 static int rewind_store(struct rewind *r)
 {
     size_t size = 0;
@@ -126,9 +129,11 @@ static int rewind_store(struct rewind *r)
     for (int number = 0; number < r->count; number++)
         if (r->then[number].goes_back)
             size += r->then[number].size;
-    r->store = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    r->store = mmap(NULL, size + size / REWIND_PAGE, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (r->count < 0 || r->store == MAP_FAILED)
         return -1;
+    r->holds = (uint8_t *)r->store + size;
     r->count = rewind_mappings(r, r->then); /* once more: now the store itself is among them */
     size = 0;
     for (int number = 0; number < r->count; number++) {
@@ -136,8 +141,9 @@ static int rewind_store(struct rewind *r)
         if (!range->goes_back)
             continue;
         range->stored = size;
-        memcpy(r->store + size, range->start, range->size);
-        size += range->size;
+        for (size_t offset = 0; offset < range->size; offset += REWIND_PAGE, size += REWIND_PAGE)
+            if ((r->holds[size / REWIND_PAGE] = !rewind_is_zero(range->start + offset)))
+                memcpy(r->store + size, range->start + offset, REWIND_PAGE);
     }
     return r->count < 0 ? -1 : 0;
 }
@@ -176,14 +182,6 @@ static void rewind_map(char *start, size_t size, const struct rewind_range *of)
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
-static inline int rewind_is_zero(const char *page)
-{
-    for (size_t place = 0; place < REWIND_PAGE; place += 8)
-        if (*(const uint64_t *)(page + place))
-            return 0;
-    return 1;
-}
-
 /* Every page that is not what it was.  One that is here and that others have too is: to write it would have made it
  * this process's own.  One that is not here reads as zero, or as its file. */
 static void rewind_pages(struct rewind *r, const struct rewind_range *range)
@@ -194,11 +192,12 @@ static void rewind_pages(struct rewind *r, const struct rewind_range *range)
         rewind_call(SYS_pread64, r->pagemap, (long)r->entries, (long)(count * 8),
                     (long)(((uintptr_t)range->start / REWIND_PAGE + first) * 8), 0, 0);
         for (size_t page = 0; page < count; page++) {
-            size_t offset = (first + page) * REWIND_PAGE;
-            const char *stored = r->store + range->stored + offset;
+            size_t offset = (first + page) * REWIND_PAGE, place = range->stored + offset;
             int here = r->entries[page] >> 63 & 1, own = r->entries[page] >> 56 & 1;
-            if (here ? own : !rewind_is_zero(stored))
-                rewind_copy(range->start + offset, stored);
+            int holds = r->holds[place / REWIND_PAGE];
+            if (here ? own : holds)
+                holds ? memcpy(range->start + offset, r->store + place, REWIND_PAGE)
+                      : memset(range->start + offset, 0, REWIND_PAGE);
         }
     }
 }
