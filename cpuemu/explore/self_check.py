@@ -51,7 +51,9 @@ def self_check(scenario: Scenario, schedules: int, seed: int, jobs: int,
 
 def difference(seed: int, strategy: str, first: Result, second: Result) -> Difference | None:
     """Of two runs of one schedule."""
-    ends = [[*result.watched, f"{THE_END}: {result.verdict} {result.message}".rstrip()] for result in (first, second)]
+    # At the end nobody could move, and nothing is said of that.
+    ends = [[*filter(None, result.watched), f"{THE_END}: {result.verdict} {result.message}".rstrip()]
+            for result in (first, second)]
     for step, (one, other) in enumerate(zip_longest(*ends, fillvalue=THE_END)):
         if one != other:
             return Difference(seed, strategy, step, one, other)
