@@ -67,7 +67,7 @@ def test_a_machine_passes_its_self_check() -> None:
     assert checked.stdout == "verdict: 6 of 6 schedules ran twice, each the same at every step\n"
 
 
-STACK = r"; stack: (\w+:\d+ < )+run_task:\d+$"
+STACK = r"; stack: (\S+:\d+ < )+run_task:\d+$"
 
 
 def test_the_self_check_shows_where_two_runs_part() -> None:
