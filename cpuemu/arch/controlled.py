@@ -47,11 +47,11 @@ AGAIN = 1 << 62
 
 # Instead of a ticket, each a number of its own:
 STRIKE, GATHER, LOOK, STAND_BY, GO_BACK = ((1 << 64) - number for number in range(1, 6))
-"""The CPU goes on, and what it is about to ask for fails.
-Every frame that was sent is waited for, since a sender is about to be killed.
-The CPU says what its kernel stacks hold, and is at the same point as before.
-Its process is to stand by at this point, and goes on in copies.
-A copy is to be as it was when it was made.
+"""STRIKE: the CPU goes on, and what it is about to ask for fails.
+GATHER: every frame that was sent is waited for, since a sender is about to be killed.
+LOOK: the CPU says what its kernel stacks hold, and is at the same point as before.
+STAND_BY: its process is to stand by at this point, and goes on in copies.
+GO_BACK: a copy is to be as it was when it was made.
 """
 
 

@@ -5,7 +5,7 @@ and sleeps on a socket.  Whoever asks it there gets the pid of a copy, which has
 greenlets that they are, variables of Python's, of the kernel, of a policy or a workload of the user's.  So each
 schedule begins exactly as the one before began, and one that is over leaves nothing behind: no cleanup of its copies
 runs.  A copy that waits for the baton goes back to where it was made, memory and registers (core/rewind.h): that costs
-a third of a new one.  One that does not, since it is dead, has lent its CPU, or keeps tasks, is killed where it stands.
+half of a new one.  One that does not, since it is dead, has lent its CPU, or keeps tasks, is killed where it stands.
 
 One process more, the *spare*, stands by for CPUs whose own process keeps tasks when they come back.
 """
