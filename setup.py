@@ -3,6 +3,7 @@ layout.py; and schema.py, with the types of schema.pxd."""
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -32,6 +33,13 @@ def declaration() -> tuple[Any, Any, Any]:
     return schema, layout, events
 
 
+def steps() -> str:
+    """Cython: the labels of all stores of the leaves, as their sources have them."""
+    sources = "".join(path.read_text() for path in sorted(CORE.glob("*.pxi")) if path.name != "layout.pxi")
+    labels = sorted(set(re.findall(r'\bputi?\d+\(.+, "([^"]+)"\)', sources)))
+    return "\nSTEPS = (\n" + "".join(f'    "{label}",\n' for label in labels) + ")\n"
+
+
 def generate() -> None:
     """Write cpuemu/core/layout.h and layout.pxi, when they differ from what the declaration says."""
     schema, layout, events = declaration()
@@ -40,7 +48,8 @@ def generate() -> None:
     constants = (*layout.CONSTANTS, events.Event, layout.ActorState)
     for name, text in (
         ("layout.h", schema.c_header(regions, constants, layout.DEFINES) + events.RING_MACROS),
-        ("layout.pxi", schema.cython_declarations(regions, constants, layout.DEFINES) + events.RING_DECLARATIONS),
+        ("layout.pxi", schema.cython_declarations(regions, constants, layout.DEFINES) + events.RING_DECLARATIONS
+         + steps()),
     ):
         path = CORE / name
         if not path.exists() or path.read_text() != text:

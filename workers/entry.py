@@ -17,6 +17,7 @@ from cpuemu.arch.faults import injected
 from cpuemu.arch.gate import FreeGate, Gate
 from cpuemu.arch.lending import run
 from cpuemu.arch.ram import RamFile, RingFile, open_ram, open_rings
+from cpuemu.arch.stepped import step_leaves, stepped_core
 from cpuemu.arch.trace_file import TraceFiles
 from cpuemu.arch.wire import Wire
 from cpuemu.coordinator.processes import title
@@ -50,6 +51,8 @@ class Boot:
     profile: str
     policy: str | None
     workload_path: str | None
+    stepped: bool = False
+    """The compiled leaves stop before each of their stores."""
 
 
 def main(boot: Boot) -> int:
@@ -85,7 +88,8 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
     ram, machine = image.ram, image.machine
     if machine.header.checked:
         ram, machine = checked_machine(image.mapping, machine.dims, boot.cpu, boot.process)
-    core = Core(ram, rings.mapping, rings.sizes, boot.cpu, boot.generation)
+    words = rings.mapping, rings.sizes, boot.cpu, boot.generation
+    core = stepped_core(image.mapping, *words) if boot.stepped else Core(ram, *words)
     faults = injected(machine, core, boot.cpu)
     wire = Wire(faults, boot.cpu) if faults is not None else None
     apic = Apic(ram, machine, boot.cpu, boot.generation, boot.socket_dir, core, wire)
@@ -105,6 +109,8 @@ def plug_in(boot: Boot, image: RamFile, rings: RingFile, gate: Gate) -> Cpu:
         cpu.workload = program(boot.workload_path)
     if faults is not None and Fault.STARVED_CPU in faults.rates:
         signal.signal(signal.SIGCONT, lambda *_: _starved(cpu))
+    if boot.stepped:
+        step_leaves(cpu, image.mapping)
     machine.processes[boot.process].pid = os.getpid()
     cpu.me.pid, cpu.me.hello_ns = os.getpid(), now()
     return cpu

@@ -45,6 +45,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--policy", metavar="NAME", help="Drain policy, as launch takes it.  [the scenario's or the profile's]")
 @click.option("--patch", type=click.Path(path_type=Path), metavar="FILE", help="A unified diff against cpuemu/kernel "
               "or cpuemu/policies: the kernel that is explored is the patched one.")
+@click.option("--stepped", is_flag=True, help="Every store of a list operation of the allocator is a point, too.  [as "
+              "the scenario says]")
 @click.option("--no-oracles", is_flag=True, help="Throw away what the oracles find: only a machine that stands "
               "still fails then.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME[:TIMES]", help="What may go wrong, so often at most, "
@@ -66,7 +68,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--self-check", type=click.IntRange(1), metavar="N", help="Search nothing: run N schedules twice each, "
               "and compare who could move before every step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
-def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool, faults: tuple[str, ...],
+def explore(spec: str, memory: str | None, patch: Path | None, stepped: bool, no_oracles: bool, faults: tuple[str, ...],
             strategies: tuple[str, ...], schedules: int, jobs: int, seconds: float | None, until_failure: bool,
             seed: int, save: Path | None, self_check: int | None, as_json: bool, **machine: Any) -> None:
     """Run a scenario under schedules that strategies choose, and keep what fails.
@@ -85,6 +87,7 @@ def explore(spec: str, memory: str | None, patch: Path | None, no_oracles: bool,
 
     scenario = load_scenario(spec, memory=parse_size(memory) if memory else None,
                              patch=patches.read(patch) if patch else None, oracles=False if no_oracles else None,
+                             stepped=stepped or None,
                              faults=tuple(each.replace(":", " ") for each in faults) or None, **machine)
     boot_kernel(scenario)  # before the kernel is imported, as the next lines do
 

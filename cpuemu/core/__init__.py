@@ -1,6 +1,6 @@
 """The compiled leaves: atomics, lock words, lists and buddy operations, the ring write, the batch loop.
 
-Each leaf is one critical section.  ``_stepped`` is the same source with a point after each store.
+Each leaf is one critical section.  ``_stepped`` is the same source with a step before each store.
 """
 
 from cpuemu.core._core import (

@@ -1,4 +1,5 @@
 # The same source built once more: the same names, classes of its own.
+from cpuemu.core._core import STEPS as STEPS
 from cpuemu.core._core import Backtrace as Backtrace
 from cpuemu.core._core import BadPage as BadPage
 from cpuemu.core._core import Core as Core

@@ -2,6 +2,7 @@
 include "layout.pxi"
 include "machine.pxi"
 include "ram.pxi"
+include "steps.pxi"
 include "stack.pxi"
 include "trace.pxi"
 include "lists.pxi"

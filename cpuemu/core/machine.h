@@ -1,7 +1,7 @@
 /* What Cython cannot say itself: atomics, the futex, the clock, and PUT, the store of a leaf.
  *
- * PUT is a plain store in the fast form.  In the stepped form (-DSTEPPED, same source) every PUT is followed by a
- * step: a point at which another actor may look at, or change, half-done work.
+ * PUT is a plain store in the fast form.  In the stepped form (-DSTEPPED, same source) there is a step before every
+ * PUT: a point at which another actor may look at, or change, half-done work.
  */
 #pragma once
 #ifndef _GNU_SOURCE
@@ -14,11 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef int (*cpuemu_step_fn)(const char *label);
+typedef int (*cpuemu_step_fn)(const char *label, const void *place, int size);
 static cpuemu_step_fn cpuemu_step;
 
 #ifdef STEPPED
-#define PUT(place, value, label) ((place) = (value), cpuemu_step(label))
+#define PUT(place, value, label) (cpuemu_step(label, &(place), sizeof(place)) ? -1 : ((place) = (value), 0))
 #else
 #define PUT(place, value, label) ((place) = (value), 0)
 #endif
@@ -93,6 +93,8 @@ static inline void em_futex_wake(void *word, int count)
 {
     syscall(SYS_futex, word, FUTEX_WAKE, count, (void *)0, (void *)0, 0);
 }
+
+static inline int em_log2(int size) { return __builtin_ctz((unsigned)size); }
 
 static inline int em_bucket(uint64_t ns)
 {

@@ -15,9 +15,10 @@ cdef extern from "machine.h" nogil:
     int em_futex_wait(void *word, uint32_t seen, int64_t timeout_us)
     void em_futex_wake(void *word, int count)
     int em_bucket(uint64_t ns)
+    int em_log2(int size)
 
 cdef extern from "machine.h":
-    ctypedef int (*cpuemu_step_fn)(const char *label) except -1
+    ctypedef int (*cpuemu_step_fn)(const char *label, const void *place, int size) except -1
     cpuemu_step_fn cpuemu_step
     int put8 "PUT"(uint8_t place, uint8_t value, const char *label) except -1
     int put32 "PUT"(uint32_t place, uint32_t value, const char *label) except -1
@@ -42,24 +43,6 @@ class ListCorruption(BadPage):
 
 class LeafError(Exception):
     """A leaf was entered without the lock, or in the context, that its words ask for (checked mode)."""
-
-
-cdef object _step = None
-
-
-cdef int _call_step(const char *label) except -1:
-    if _step is not None:
-        _step(label.decode())
-    return 0
-
-
-cpuemu_step = _call_step
-
-
-def set_step(step):
-    """Stepped form: call ``step(label)`` after each store of a leaf; None: no more.  The fast form never calls it."""
-    global _step
-    _step = step
 
 
 def now():

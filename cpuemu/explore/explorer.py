@@ -139,6 +139,9 @@ class Exploration:
         """In waves: paths know what all waves before them found."""
         if self.scenario.faults:
             raise UserError(f"--strategy {name}: what a fault has left behind is not compared; give dfs, or no fault")
+        if self.scenario.stepped:
+            raise UserError(f"--strategy {name}: how far a compiled leaf has come is not compared; give dfs, or a "
+                            "scenario that is not stepped")
         with tempfile.TemporaryDirectory(prefix="cpuemu-states-") as directory:
             graph = Graph(Known(Path(directory) / "states"))
             while self.report.schedules < self.schedules and (wave := graph.take(max(WAVE, len(graph.names) // 250))):

@@ -32,7 +32,7 @@ from cpuemu.scenarios.base import Scenario
 from cpuemu.scenarios.load import file_of, of_record, record_of
 from cpuemu.sites import NAMES
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Explored:
         self.coordinator = coordinator(cpus)
         boot = entry.Boot(
             0, 1, 0, self.place, self.place, self.bells, self.lifeline[0], scenario.profile, scenario.policy,
-            workload.python_path)
+            workload.python_path, scenario.stepped)
         self.present = [cpu for cpu in range(cpus) if cpu not in scenario.absent]
         for cpu in self.present:
             words, process = self.machine.cpus[cpu], self.machine.processes[cpu]

@@ -59,6 +59,8 @@ class Scenario:
     """Tasks, by their place, that are not there this time."""
     source: str = ""
     """The specification that it was loaded from: a schedule of it is kept with that."""
+    stepped: bool = False
+    """Every store of a list operation of the allocator is a point of its own: for what goes wrong inside of one."""
     oracles: bool = True
     """False: what the kernel's oracles find is thrown away, for whoever wants to see that nothing else finds it."""
 

@@ -24,7 +24,7 @@ ZOO = "zoo:"
 NAME = "SCENARIO"
 MODULE = "bug_"
 KEPT = ("source", "cpus", "memory", "profile", "preempt", "policy", "hotplug", "maxcpus", "absent", "patch", "faults",
-        "left_out", "oracles")
+        "left_out", "stepped", "oracles")
 
 
 def load_scenario(spec: str, **changed: Any) -> Scenario:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cpuemu.core import _core, _stepped
 from cpuemu.kernel.page_audit import audit
-from cpuemu.layout import MAX_ORDER, OWNER_BOOT, MigrateType, PageState
+from cpuemu.layout import MAX_ORDER, OWNER_BOOT, MigrateType, Page, PageState, Pcp
 from tests.core.bench import TYPES, Bench
 from tests.core.model import Model
 
@@ -106,7 +106,7 @@ def test_both_forms_leave_the_same_memory(operations: list[Operation]) -> None:
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         fast, stepped = Bench(Path(first), _core), Bench(Path(second), _stepped)
         steps: list[str] = []
-        _stepped.set_step(steps.append)
+        _stepped.set_step(lambda label, _: steps.append(label), stepped.ram)
         try:
             assert run(fast, None, operations) == run(stepped, None, operations)
         finally:
@@ -115,28 +115,40 @@ def test_both_forms_leave_the_same_memory(operations: list[Operation]) -> None:
         assert bool(steps) == any(what == "alloc" for what, *_ in operations)
 
 
-def test_a_step_after_every_store_of_a_list_operation(tmp_path: Path) -> None:
+def test_a_step_before_every_store_of_a_list_operation(tmp_path: Path) -> None:
     bench = Bench(tmp_path, _stepped)
     pfn = alloc(bench, 0, MigrateType.MOVABLE, False)
     bench.core.free_prepare(pfn, 0)
     steps: list[str] = []
-    _stepped.set_step(steps.append)
+    before: dict[str, tuple[int, int]] = {}
+
+    def look(label: str, address: int) -> None:
+        steps.append(label)
+        before[label] = address, bench.ram.read(address)
+
+    _stepped.set_step(look, bench.ram)
     try:
         bench.quiet(lambda: bench.core.pcp_free(pfn, MigrateType.MOVABLE, False))
     finally:
         _stepped.set_step(None)
     assert steps == ["pcp:state", "pcp:order", "pcp:set_page_private", "pcp:owner", "list_add:entry.prev",
                      "list_add:entry.next", "list_add:next.prev", "list_add:prev.next", "free_hot_cold_page:pcp.count"]
+    assert set(steps) <= set(_stepped.STEPS)
+    address, count = before["free_hot_cold_page:pcp.count"]
+    assert address == bench.machine.pcp(0, 0).addr(Pcp.count) and bench.ram.read(address) == count + 1
+    address, state = before["pcp:state"]
+    assert address == bench.machine.mem_map[pfn].addr(Page.state)
+    assert (state, bench.ram.read(address)) == (PageState.TAIL, PageState.PCP)
 
 
 def test_an_exception_leaves_a_stepped_leaf_where_it_is(tmp_path: Path) -> None:
     bench = Bench(tmp_path, _stepped)
 
-    def stop(label: str) -> None:
-        if label == "list_del:next.prev":
+    def stop(label: str, _: int) -> None:
+        if label == "list_del:prev.next":
             raise KeyboardInterrupt
 
-    _stepped.set_step(stop)
+    _stepped.set_step(stop, bench.ram)
     try:
         with pytest.raises(KeyboardInterrupt):
             alloc(bench, 0, MigrateType.MOVABLE, False)

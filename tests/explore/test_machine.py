@@ -107,7 +107,7 @@ def changed(failure: dict[str, Any], **changes: Any) -> str:
 @pytest.mark.parametrize(("content", "sentence"), [
     (lambda failure: changed(failure, placement="0" * 12), "made by another version of the kernel code"),
     (lambda failure: changed(failure, program="0" * 12), "callers.py has changed since"),
-    (lambda failure: changed(failure, format=1), "a schedule of format 1, this cpuemu reads format 2"),
+    (lambda failure: changed(failure, format=1), "a schedule of format 1, this cpuemu reads format 3"),
     (lambda failure: "{}", "not a schedule file of cpuemu explore: it lacks choices, "),
     (lambda failure: "[]", "not a schedule file"),
     (lambda failure: changed(failure, schedule=["7 csd_lock"]), "a step of '7', and nobody is called so on 3 CPUs"),
