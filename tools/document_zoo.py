@@ -3,7 +3,8 @@
     python -m tools.document_zoo                                  the page, from the figures that are kept
     python -m tools.document_zoo --run broken --run fixed 13b 24  the figures first: of all bugs, or of those named
 
-A figure is kept with the command that made it; all of them take half a day.  The biographies are the docstrings of
+A figure is kept with the command that made it; all of them take some hours, fewer with --together 2 where there are
+two cores (not what is free: that wants them all).  The biographies are the docstrings of
 cpuemu/scenarios/bug_*.py.
 """
 
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +48,10 @@ def of_broken(bug: Bug, size: int) -> dict[str, Any]:
 
 
 def of_fixed(bug: Bug, size: int) -> dict[str, Any]:
-    """MANY schedules, or as many as there are in so many seconds."""
+    """MANY schedules, or as many as there are in so many seconds on one core."""
     with tempfile.TemporaryDirectory(prefix="cpuemu-zoo-") as place:
-        words = ["explore", f"zoo:{bug.number}/fixed", "--schedules", str(MANY), "--seconds", str(size)]
+        words = ["explore", f"zoo:{bug.number}/fixed", "--schedules", str(MANY), "--seconds", str(size),
+                 "--jobs", "1"]
         said = _said([*words, "--save", f"{place}/kept"])
     # What the limit of steps cut says nothing: it is no schedule, and no failure.
     return {"command": _command(words), "schedules": said["schedules"] - said["cut"],
@@ -171,15 +174,17 @@ def page(text: str) -> str:
 @click.argument("names", nargs=-1)
 @click.option("--run", "parts", multiple=True, type=click.Choice(list(PARTS)), help="Measure this first.")
 @click.option("--size", type=int, help="How much of it.  [what the page wants]")
-def main(names: tuple[str, ...], parts: tuple[str, ...], size: int | None) -> None:
-    for bug in [bug_named(name) for name in names] or bugs():
-        for part in parts:
-            measure, usual = PARTS[part]
-            found = measure(bug, size or usual)
+@click.option("--together", default=1, show_default=True, help="How many at a time.")
+def main(names: tuple[str, ...], parts: tuple[str, ...], size: int | None, together: int) -> None:
+    chosen = [(part, bug) for part in parts for bug in [bug_named(name) for name in names] or bugs()]
+    with ThreadPoolExecutor(together) as pool:
+        running = {pool.submit(PARTS[part][0], bug, size or PARTS[part][1]): (part, bug) for part, bug in chosen}
+        for done in as_completed(running):
+            part, bug = running[done]
             kept = json.loads(FIGURES.read_text())
-            kept[bug.number] = {**kept.get(bug.number, {}), part: found}
+            kept[bug.number] = {**kept.get(bug.number, {}), part: done.result()}
             FIGURES.write_text(json.dumps(kept, indent=1) + "\n")
-            click.echo(f"{bug.number} {part}: {found['command']}")
+            click.echo(f"{bug.number} {part}: {done.result()['command']}")
     PAGE.write_text(page(PAGE.read_text()))
 
 
