@@ -61,7 +61,8 @@ def of_fixed(bug: Bug, size: int) -> dict[str, Any]:
 def of_free(bug: Bug, size: int) -> dict[str, Any]:
     """So many seconds without a conductor."""
     words = ["zoo", "run", bug.number, "--free", str(size)]
-    return {"command": _command(words), **_said(words)["bugs"][0]["free"]}
+    free = _said(words)["bugs"][0]["free"]
+    return {"command": _command(words), **{key: value for key, value in free.items() if key != "other"}}
 
 
 def _command(words: list[str]) -> str:

@@ -51,7 +51,7 @@ BUG = Bug(
 +        cpu.wait_until(active, Op.NE, seen, P_WAIT, Term(master.addr(KgdbCpu.cpu_in_kgdb), Op.NE, 0))
      cpu.wait_until(mine.addr(KgdbCpu.passive_cpu_wait), Op.EQ, 0, P_WAIT)
 ''',
-    expects=("deadlock", "array-index"),
+    expects=("deadlock", "array-index", "hung-task"),
     commit="56fb70932964", release="2.6.26",
     pinned=("7 cpus=3 profile=v3.2 preempt=none points=858b79d3041e: 0*13 irq1.nmi 0*4 irq2.nmi 1*4 0*2 1*2 2*4 0*7 "
             "1*2 0*2 1*10 irq1.resched 2*2 -> deadlock"),
