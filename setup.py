@@ -18,8 +18,8 @@ CORE = ROOT / "cpuemu" / "core"
 
 
 @cache
-def declaration() -> tuple[Any, Any, Any]:
-    """The modules schema, layout, events, from their sources.
+def declaration() -> tuple[Any, Any, Any, Any]:
+    """The modules schema, schema_c, layout, events, from their sources.
 
     schema.py is compiled itself, and what lies there compiled may be of an older text.
     """
@@ -28,9 +28,9 @@ def declaration() -> tuple[Any, Any, Any]:
     assert spec is not None and spec.loader is not None
     sys.modules["cpuemu.schema"] = schema = module_from_spec(spec)
     spec.loader.exec_module(schema)
-    from cpuemu import events, layout
+    from cpuemu import events, layout, schema_c
 
-    return schema, layout, events
+    return schema, schema_c, layout, events
 
 
 def steps() -> str:
@@ -42,13 +42,13 @@ def steps() -> str:
 
 def generate() -> None:
     """Write cpuemu/core/layout.h and layout.pxi, when they differ from what the declaration says."""
-    schema, layout, events = declaration()
+    schema, schema_c, layout, events = declaration()
     regions = (*layout.REGIONS, schema.Region("rings", events.RingHeader, "1", "heads of the trace rings"),
                schema.Region("actors", layout.Actor, "1", "actors of a controlled schedule"))
     constants = (*layout.CONSTANTS, events.Event, layout.ActorState)
     for name, text in (
-        ("layout.h", schema.c_header(regions, constants, layout.DEFINES) + events.RING_MACROS),
-        ("layout.pxi", schema.cython_declarations(regions, constants, layout.DEFINES) + events.RING_DECLARATIONS
+        ("layout.h", schema_c.c_header(regions, constants, layout.DEFINES) + events.RING_MACROS),
+        ("layout.pxi", schema_c.cython_declarations(regions, constants, layout.DEFINES) + events.RING_DECLARATIONS
          + steps()),
     ):
         path = CORE / name

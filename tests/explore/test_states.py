@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cpuemu.arch import controlled, stacks
+from cpuemu.arch import bytecode, controlled, stacks
 from cpuemu.core import slots_of
 from cpuemu.errors import UserError
 from cpuemu.explore import state
@@ -143,7 +143,7 @@ def test_what_a_frame_has_in_hand() -> None:
     made = _walk([3, 4])
     next(made)
     frame = _frame(made)
-    depth, _ = stacks.state_at(frame.f_code, frame.f_lasti)
+    depth, _ = bytecode.state_at(frame.f_code, frame.f_lasti)
     held = slots_of(frame, depth)[-depth:]
     assert [type(each).__name__ for each in held] == ["list_iterator", "builtin_function_or_method", "tuple_iterator"]
 
@@ -175,7 +175,7 @@ def test_a_variable_without_a_future_does_not_count() -> None:
 
 
 def test_what_is_not_known_is_an_error() -> None:
-    with pytest.raises(stacks.UnknownObject, match="memoryview"):
+    with pytest.raises(bytecode.UnknownObject, match="memoryview"):
         stacks._object(memoryview(b""), [])
 
 
