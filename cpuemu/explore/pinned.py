@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from cpuemu.explore.strategies.base import Strategy
     from cpuemu.explore.worlds import Result
 
-PARTS = ("cpus", "profile", "preempt", "memory", "policy", "maxcpus", "hotplug", "faults", "left_out", "stepped",
-         "oracles")
+PARTS = ("cpus", "profile", "preempt", "memory", "policy", "maxcpus", "hotplug", "faults", "left_out", "skipped",
+         "stepped", "oracles")
 """Of a scenario, what a line names; those after ``preempt`` only where the scenario has been changed."""
 ALWAYS = 3
 _RUN = re.compile(r"([a-z0-9.]+?)(?:\*([1-9]\d{0,6}))?")

@@ -1,10 +1,10 @@
-"""A failure made smaller: fewer CPUs, tasks, requests, faults, interrupts, preemptions, switches, steps; in this order.
+"""A failure made smaller: fewer CPUs, tasks, requests, operations, and so on to fewer steps (Size); in this order.
 
 Delta debugging (Zeller, Hildebrandt: "Simplifying and isolating failure-inducing input", TSE 2002) over runs, the steps
 of one actor in a row, and moving of runs towards others of their actor (Jalbert, Sen: "A trace simplification technique
 for effective debugging of concurrent programs", FSE 2010).  A change is kept when the same failure comes of it (its
 signature) and what ran is smaller.  On a smaller machine no step need mean the same: there the changed schedule is a
-first try, and some drawn ones come after it.
+first try, and some drawn ones come after it.  Operations are left out with the steps that are theirs.
 
 What comes out depends on the failure alone, unless a limit of seconds or an interrupt ends it; not on ``jobs``.
 """
@@ -28,8 +28,10 @@ from cpuemu.explore.strategies.pct import Pct
 from cpuemu.explore.strategies.pos import Pos
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import Result, Worlds
+from cpuemu.kernel.user_mode import P_RETURN
 from cpuemu.layout import Vector
-from cpuemu.scenarios.base import Scenario
+from cpuemu.scenarios.base import Scenario, spans
+from cpuemu.sites import NAMES
 
 DRAWN = 8, 48
 """Schedules drawn on a machine that is smaller, before it is taken for one that does not fail: few, while there are
@@ -39,6 +41,9 @@ SHRUNK = ", shrunk"
 HANDLER = 16
 """The most steps of an interrupt's handler that are taken out with it."""
 LONGER = 4, 32
+MOST_OPERATIONS = 4096
+"""A task that does more is left as it is."""
+RETURN = NAMES[P_RETURN]
 
 Actors = list[int]
 Variants = Callable[[list[Actors]], Iterable[Actors]]
@@ -51,6 +56,8 @@ class Size(NamedTuple):
     cpus: int
     tasks: int
     requests: int
+    operations: int
+    allowances: int
     faults: int
     interrupts: int
     preemptions: int
@@ -60,8 +67,10 @@ class Size(NamedTuple):
 
 def size(scenario: Scenario, result: Result) -> Size:
     cpus, last = scenario.cpus, coordinator(scenario.cpus)
-    return Size(cpus, len(scenario.present), len(scenario.hotplug), sum(actor > last for actor, _ in result.ran),
-                sum(cpus <= actor < last for actor, _ in result.ran), result.preemptions, result.switches, result.steps)
+    return Size(cpus, len(scenario.present), len(scenario.hotplug),
+                sum(len(task.does) * task.times for task in scenario.present), sum(scenario.budget().values()),
+                sum(actor > last for actor, _ in result.ran), sum(cpus <= actor < last for actor, _ in result.ran),
+                result.preemptions, result.switches, result.steps)
 
 
 @dataclass
@@ -102,6 +111,7 @@ class Shrinking:
         before = None
         while before != self.size and not self.over:
             before = self.size
+            self._fewer_operations()
             self._smaller_schedule()
         return self.smallest
 
@@ -119,9 +129,10 @@ class Shrinking:
 
     def _smaller_machine(self) -> None:
         for drawn in DRAWN:
-            for smaller in (self._fewer_cpus, self._fewer_tasks, self._fewer_requests):
+            for smaller in (self._fewer_cpus, self._fewer_tasks, self._fewer_requests, self._fewer_allowances):
                 while not self.over and any(self._fails(scenario, drawn) for scenario in smaller()):
                     pass
+            self._fewer_operations()
 
     def _fewer_cpus(self) -> Generator[Scenario]:
         count = self.scenario.cpus
@@ -142,6 +153,49 @@ class Shrinking:
         for length in (2, 1):  # there and back at once, then one alone
             for at in range(len(asked) - length + 1):
                 yield from self._changed(hotplug=asked[:at] + asked[at + length:])
+
+    def _fewer_allowances(self) -> Generator[Scenario]:
+        """Of what may go wrong, less."""
+        for name, times in self.scenario.budget().items():
+            left = {**self.scenario.budget(), name: times - 1}
+            yield from self._changed(faults=tuple(f"{each} {count}" for each, count in left.items() if count))
+
+    def _fewer_operations(self) -> None:
+        """Of each task half of them at once, then fewer, then each alone."""
+        for number, task in enumerate(self.scenario.tasks):
+            if number in self.scenario.left_out or len(task.does) * task.times > MOST_OPERATIONS:
+                continue
+            length = (len(task.does) * task.times + 1) // 2
+            while length:
+                at = 0
+                while at < len(left := self._operations(number)) and not self.over:
+                    if not self._fails_without(number, left[at:at + length], at):
+                        at += length
+                length //= 2
+
+    def _operations(self, number: int) -> list[int]:
+        """The places of those that a task does yet."""
+        task = self.scenario.tasks[number]
+        return sorted(set(range(len(task.does) * task.times)) - self.scenario.skips(number))
+
+    def _fails_without(self, number: int, places: Sequence[int], at: int) -> bool:
+        """``at``: how many the task does before those."""
+        skipped = [span for task in range(len(self.scenario.tasks))
+                   for span in spans(task, self.scenario.skips(task) | set(places if task == number else ()))]
+        whole = [actor for actor, _ in self.best.ran]
+        cpu = self.scenario.tasks[number].cpu
+        return any(self._first(scenario, map(Loose, (self._less_of(cpu, at, len(places)), whole))) is not None
+                   for scenario in self._changed(skipped=tuple(skipped)))
+
+    def _less_of(self, cpu: int, at: int, count: int) -> Actors:
+        """What ran, less the steps of so many operations of a CPU: each begins where the one before has returned."""
+        begun = 0
+        kept = []
+        for actor, point in self.best.ran:
+            begun += actor == cpu and point == RETURN
+            if actor != cpu or not at < begun <= at + count:
+                kept.append(actor)
+        return kept
 
     def _changed(self, **parts: object) -> Generator[Scenario]:
         """The scenario with these, unless it cannot be."""

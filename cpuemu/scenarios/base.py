@@ -6,8 +6,10 @@ schedules that strategies choose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from cpuemu.errors import UserError
@@ -17,6 +19,7 @@ from cpuemu.layout import Program
 from cpuemu.workloads.base import TaskPlan
 
 MAX_CPUS = 16
+_SKIPPED = re.compile(r"(\d+)\.(\d+)(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Scenario:
     """What may be injected, "ipi-lost" or "cpu-death 2": so often at most, where the schedule says so."""
     left_out: tuple[int, ...] = ()
     """Tasks, by their place, that are not there this time."""
+    skipped: tuple[str, ...] = ()
+    """Operations that are not done this time: "TASK.PLACE" or "TASK.FIRST-LAST", counted over all rounds of a task."""
     source: str = ""
     """The specification that it was loaded from: a schedule of it is kept with that."""
     stepped: bool = False
@@ -109,10 +114,29 @@ class Scenario:
             found[name] = found.get(name, 0) + int(times or 1)
         return found
 
-    @property
+    @cached_property
     def present(self) -> tuple[Task, ...]:
-        """Its tasks, less those that are left out."""
-        return tuple(task for number, task in enumerate(self.tasks) if number not in self.left_out)
+        """Its tasks, less those that are left out, each less the operations that are skipped."""
+        return tuple(self._less(task, self.skips(number)) for number, task in enumerate(self.tasks)
+                     if number not in self.left_out)
+
+    def _less(self, task: Task, out: frozenset[int]) -> Task:
+        if not out:
+            return task
+        return Task(task.cpu, tuple(each for place, each in enumerate(task.does * task.times) if place not in out))
+
+    def skips(self, number: int) -> frozenset[int]:
+        """The places of a task's operations that are skipped.  Raises UserError."""
+        found: set[int] = set()
+        for text in self.skipped:
+            said = _SKIPPED.fullmatch(text)
+            task, first, last = (int(each) for each in (said[1], said[2], said[3] or said[2])) if said else (0, 1, 0)
+            if task >= len(self.tasks) or not first <= last < len(self.tasks[task].does) * self.tasks[task].times:
+                raise UserError(f"scenario {self.name}: skipped {text!r}; say TASK.PLACE or TASK.FIRST-LAST, places of "
+                                "operations that the task has")
+            if task == number:
+                found.update(range(first, last + 1))
+        return frozenset(found)
 
     @property
     def requests(self) -> list[tuple[int, bool]]:
@@ -130,6 +154,17 @@ class Scenario:
     def next(self, task: UserTask) -> Operation:
         does = self.present[task.index].does
         return does[task.step % len(does)]
+
+
+def spans(task: int, places: Iterable[int]) -> tuple[str, ...]:
+    """Places of a task's operations as ``skipped`` has them."""
+    found: list[list[int]] = []
+    for place in sorted(places):
+        if found and place == found[-1][1] + 1:
+            found[-1][1] = place
+        else:
+            found.append([place, place])
+    return tuple(f"{task}.{first}" + (f"-{last}" if last > first else "") for first, last in found)
 
 
 @dataclass(frozen=True)

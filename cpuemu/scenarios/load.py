@@ -24,7 +24,7 @@ ZOO = "zoo:"
 NAME = "SCENARIO"
 MODULE = "bug_"
 KEPT = ("source", "cpus", "memory", "profile", "preempt", "policy", "hotplug", "maxcpus", "absent", "patch", "faults",
-        "left_out", "stepped", "oracles")
+        "left_out", "skipped", "stepped", "oracles")
 
 
 def load_scenario(spec: str, **changed: Any) -> Scenario:
@@ -41,7 +41,7 @@ def record_of(scenario: Scenario) -> dict[str, Any]:
 def of_record(record: dict[str, Any]) -> Scenario:
     """The scenario of a file's record.  Raises UserError, KeyError on a record that is none."""
     parts = {name: record[name] for name in KEPT}
-    for name in ("hotplug", "absent", "faults", "left_out"):
+    for name in ("hotplug", "absent", "faults", "left_out", "skipped"):
         parts[name] = tuple(parts[name])
     return replace(_load(parts["source"]), **parts)
 

@@ -21,7 +21,9 @@ from cpuemu.explore.shrink import Shrinking
 from cpuemu.explore.strategies.base import Event, Strategy
 from cpuemu.explore.strategies.random_walk import RandomWalk
 from cpuemu.explore.worlds import Result, result_of
-from cpuemu.scenarios.base import Scenario
+from cpuemu.kernel.uapi import Alloc, CallAll, Free, Operation
+from cpuemu.kernel.user_mode import P_RETURN
+from cpuemu.scenarios.base import Scenario, Task
 from tests.explore.test_machine import CALLERS, cpuemu
 from tests.launched import ROOT, wait_for
 
@@ -101,6 +103,39 @@ def test_what_it_does_not_need_is_left_out(monkeypatch: pytest.MonkeyPatch, seed
     assert small.schedule.count("irq0.call") == 1 and sum(line.startswith("0") for line in small.schedule) == 5
 
 
+class Programs(Toys):
+    """CPUs that do their operations, a step each: it fails when CPU 1 calls after CPU 0 has, with a page in hand."""
+
+    def run(self, runs: Iterable[tuple[Strategy, int]]) -> Generator[Result]:
+        for strategy, seed in runs:
+            schedule, failed = Schedule(), False
+            left = [list(task.does) for task in self.scenario.present]
+            done: list[tuple[int, Operation]] = []
+
+            def let(cpu: int, left: list[list[Operation]] = left, done: list[tuple[int, Operation]] = done) -> None:
+                done.append((cpu, left[cpu].pop(0)))
+
+            strategy.begin(self.scenario.cpus, Random(seed))
+            while not failed and any(left):
+                able = [Event(cpu, 8, True, P_RETURN) for cpu, program in enumerate(left) if program]
+                schedule.step(able, strategy, let)
+                failed = done[-1] == (1, CallAll()) and (0, CallAll()) in done and (1, Alloc()) in done
+            if failed:
+                schedule.verdict, schedule.message = "failed", "programs: both have called"
+            yield result_of(schedule)
+
+
+def test_operations_that_it_does_not_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shrink, "Worlds", Programs)
+    does = (Alloc(), CallAll(), Free())
+    scenario = Scenario("programs", (Task(0, does, 3), Task(1, does, 2)), cpus=2, faults=("ipi-doubled 3",))
+    number, result = next((number, result) for number in range(99)
+                          if (result := next(Programs(scenario, 1).run([(RandomWalk(), number)]))).bad)
+    small = Shrinking(failure_of(scenario, "random", number, result), 500).run()
+    assert small.scenario.present == (Task(0, (CallAll(),)), Task(1, (Alloc(), CallAll())))
+    assert (small.scenario.faults, small.steps, small.preemptions) == ((), 3, 0)
+
+
 def test_a_failure_that_does_not_come_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shrink, "Worlds", Toys)
     scenario = Scenario("toy", workload="toy", cpus=2)
@@ -147,6 +182,30 @@ def test_the_race_of_2012_and_no_more_than_that(found: Path) -> None:
     small = Shrinking(read(found), schedules=1000, jobs=2).run()
     assert (small.scenario.cpus, small.deliveries) == (3, 2), "two interrupts that empty the third one's mask"
     assert small.preemptions <= 3
+
+
+OPERATIONS = """
+from cpuemu.kernel.uapi import Alloc, CallAll, Free
+from cpuemu.scenarios.base import Scenario, Task
+
+SCENARIO = Scenario("pages", tasks=tuple(Task(cpu, (Alloc(), CallAll(), Free()), 2) for cpu in range(3)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_operations_that_it_does_not_need_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "pages.py").write_text(OPERATIONS)
+    cpuemu(tmp_path, "explore", "pages.py", "--schedules", "200", "--until-failure", "--strategy", "random", "--save",
+           "saved", "--fault", "ipi-doubled:2")
+    run = cpuemu(tmp_path, "replay", "saved/pages-1.json", "--shrink", "--schedules", "200", "--json")
+    said = json.loads(run.stdout)
+    assert (said["before"]["operations"], said["before"]["allowances"]) == (18, 2)
+    assert (said["after"]["operations"], said["after"]["allowances"]) == (3, 0), "of each CPU one call"
+    line = cpuemu(tmp_path, "replay", "saved/pages-1-small.json", "--one-line").stdout
+    assert " skipped=0." in line
+    run = cpuemu(tmp_path, "replay", "--pinned", line.strip(), "pages.py")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "verdict: as pinned"), run.stderr
 
 
 SCENARIO = """

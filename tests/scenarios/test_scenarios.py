@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cpuemu.errors import UserError
-from cpuemu.kernel.uapi import CallAll
-from cpuemu.scenarios.base import Scenario, Task
+from cpuemu.kernel.uapi import Alloc, CallAll, Free
+from cpuemu.scenarios.base import Scenario, Task, spans
 from cpuemu.scenarios.load import load_scenario, of_record, record_of
 from tests.explore.test_machine import CALLERS, cpuemu
 from tests.launched import ROOT
@@ -80,6 +80,10 @@ CALL = Task(0, (CallAll(),))
     ({"tasks": (Task(3, (CallAll(),)),)}, "at home on CPU 3"),
     ({"tasks": (Task(0, ()),)}, "does nothing"),
     ({"tasks": (CALL,), "left_out": (0,)}, "all of its tasks are left out"),
+    ({"tasks": (CALL,), "skipped": ("0.0",)}, "task 0 does nothing"),
+    ({"tasks": (CALL,), "skipped": ("0.1",)}, "skipped '0.1'; say TASK.PLACE"),
+    ({"tasks": (CALL,), "skipped": ("1.0",)}, "skipped '1.0'"),
+    ({"tasks": (CALL,), "skipped": ("first",)}, "skipped 'first'"),
     ({"tasks": (CALL,), "hotplug": ("offline 0",)}, "CPU 0 stays"),
     ({"tasks": (CALL,), "hotplug": ("go 1",)}, 'say "offline N"'),
     ({"tasks": (CALL,), "maxcpus": 0}, "maxcpus is 0"),
@@ -88,6 +92,14 @@ def test_what_cannot_be_a_scenario(parts: dict[str, Any], sentence: str) -> None
     with pytest.raises(UserError) as refused:
         Scenario("mine", **parts)
     assert str(refused.value).startswith("scenario mine: ") and sentence in str(refused.value)
+
+
+def test_operations_that_are_skipped() -> None:
+    """Counted over all rounds: a task that does two things three times has six places."""
+    scenario = Scenario("mine", tasks=(Task(0, (Alloc(), Free()), 3), CALL), skipped=("0.1-2", "0.4"))
+    assert scenario.present == (Task(0, (Alloc(), Free(), Free())), CALL)
+    assert [plan.end for plan in scenario.plans()] == [3, 1]
+    assert spans(0, scenario.skips(0)) == scenario.skipped and not scenario.skips(1)
 
 
 def test_an_operation_that_is_none_is_told_as_the_scenarios_mistake(tmp_path: Path) -> None:
