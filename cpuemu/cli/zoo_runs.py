@@ -17,6 +17,8 @@ from cpuemu.scenarios.base import Bug
 from cpuemu.scenarios.load import module_of
 
 FREE_CPUS = 8
+FREE_MEMORY = 4 << 20
+"""At least so much: that many CPUs do not come up with less."""
 PATIENCE_S = 120.0
 FOUND, SILENT = "found", "silent"
 
@@ -110,7 +112,7 @@ def freely(bug: Bug, seconds: float) -> Ran:
     with tempfile.TemporaryDirectory(prefix="cpuemu-zoo-") as place:
         words = ["launch", "--cpus", str(FREE_CPUS), "--workload", f"{inspect.getfile(module_of(bug))}:BUG",
                  "--profile", scenario.profile, "--preempt", scenario.preempt, "--offline", "park",
-                 "--memory", f"{scenario.memory >> 10}K", "--json"]
+                 "--memory", f"{max(scenario.memory, FREE_MEMORY) >> 10}K", "--json"]
         if scenario.policy:
             words += ["--policy", scenario.policy]
         if scenario.hotplug:
