@@ -14,7 +14,7 @@ from typing import Any
 
 from cpuemu.explore.statistics import at_most, wilson
 from cpuemu.scenarios.base import Bug
-from cpuemu.scenarios.load import module_of
+from cpuemu.scenarios.load import mending, module_of
 
 FREE_CPUS = 8
 FREE_MEMORY = 4 << 20
@@ -93,7 +93,8 @@ def _explore(bug: Bug, variant: str, schedules: int, asked: Asked) -> dict[str, 
 
 
 def replayed(bug: Bug) -> Ran:
-    """The pinned schedule."""
+    """The pinned schedule.  Raises UserError where what mends the bug no longer fits the kernel."""
+    mending(bug)
     if not bug.pinned:
         return Ran(bug, False, f"{bug.number:>4}  {bug.name:<28} no schedule is pinned to it")
     began = time.monotonic()
