@@ -12,7 +12,6 @@ What comes out depends on the failure alone, unless a limit of seconds or an int
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from cpuemu.errors import UserError
+from cpuemu.explore import variants
 from cpuemu.explore.actors import actor_name, actor_named, coordinator
 from cpuemu.explore.failure import Failure, failure_of
 from cpuemu.explore.strategies.base import Strategy
@@ -27,6 +27,7 @@ from cpuemu.explore.strategies.loose import Loose
 from cpuemu.explore.strategies.pct import Pct
 from cpuemu.explore.strategies.pos import Pos
 from cpuemu.explore.strategies.random_walk import RandomWalk
+from cpuemu.explore.variants import Actors, Variants, joined
 from cpuemu.explore.worlds import Result, Worlds
 from cpuemu.kernel.user_mode import P_RETURN
 from cpuemu.layout import Vector
@@ -40,14 +41,9 @@ others to try, then many."""
 SHRUNK = ", shrunk"
 HANDLER = 16
 """The most steps of an interrupt's handler that are taken out with it."""
-LONGER = 4, 32
 MOST_OPERATIONS = 4096
 """A task that does more is left as it is."""
 RETURN = NAMES[P_RETURN]
-
-Actors = list[int]
-Variants = Callable[[list[Actors]], Iterable[Actors]]
-"""Of a schedule, as runs, others that may be smaller."""
 
 
 class Size(NamedTuple):
@@ -224,18 +220,18 @@ class Shrinking:
     # --- smaller schedules -----------------------------------------------------------------------------------
 
     def _smaller_schedule(self) -> None:
-        self._sweep(_without_an_actor)
+        self._sweep(variants.without_an_actor)
         self._sweep(self._without_an_interrupt)
         length = max(1, len(self._runs()) // 2)
         while length:
-            self._sweep(lambda runs, length=length: _without_runs(runs, length))  # type: ignore[misc]
+            self._sweep(lambda runs, length=length: variants.without_runs(runs, length))  # type: ignore[misc]
             length //= 2
-        for variants in (_later, _earlier, _less_of_an_actor, _cut, _longer):
-            self._sweep(variants)
+        for change in (variants.later, variants.earlier, variants.less_of_an_actor, variants.cut, variants.longer):
+            self._sweep(change)
 
     def _without_an_interrupt(self, runs: list[Actors]) -> Generator[Actors]:
         """One not taken, and the steps of its handler, however many they are, not done."""
-        actors, cpus = _joined(runs), self.scenario.cpus
+        actors, cpus = joined(runs), self.scenario.cpus
         for at, actor in enumerate(actors):
             if cpus <= actor < coordinator(cpus):
                 host = (actor - cpus) // Vector.NR
@@ -247,13 +243,13 @@ class Shrinking:
     def _runs(self) -> list[Actors]:
         return [list(run) for _, run in groupby(actor for actor, _ in self.best.ran)]
 
-    def _sweep(self, variants: Variants) -> None:
+    def _sweep(self, change: Variants) -> None:
         """All variants once; where one is taken, the sweep goes on at the same place of the new one."""
         at: int | None = 0
         passed = 0
         while at is not None and not self.over:
             passed += at
-            new = [each for each in list(variants(self._runs()))[passed:] if tuple(each) not in self.seen]
+            new = [each for each in list(change(self._runs()))[passed:] if tuple(each) not in self.seen]
             at = self._first(self.scenario, map(Loose, new), new)
 
     def _first(self, scenario: Scenario, strategies: Iterable[Strategy],
@@ -288,63 +284,3 @@ class Shrinking:
             self.seen.clear()
         self.tell(self)
         return smaller
-
-
-def _joined(runs: Iterable[Actors]) -> Actors:
-    return [actor for run in runs for actor in run]
-
-
-def _without_an_actor(runs: list[Actors]) -> Generator[Actors]:
-    """Interrupts first, then CPUs: what it does, if it has to, comes at the end."""
-    for actor in sorted({run[0] for run in runs}, reverse=True):
-        yield _joined(run for run in runs if run[0] != actor)
-
-
-def _without_runs(runs: list[Actors], length: int) -> Generator[Actors]:
-    for at in range(0, len(runs), length):
-        yield _joined(runs[:at] + runs[at + length:])
-
-
-def _later(runs: list[Actors]) -> Generator[Actors]:
-    """A run moved to the next one of its actor."""
-    for at, run in enumerate(runs):
-        for other in range(at + 2, len(runs)):
-            if runs[other][0] == run[0]:
-                yield _joined([*runs[:at], *runs[at + 1:other], run, *runs[other:]])
-                break
-
-
-def _earlier(runs: list[Actors]) -> Generator[Actors]:
-    """A run moved to the one before of its actor."""
-    for at, run in enumerate(runs):
-        for other in range(at - 2, -1, -1):
-            if runs[other][0] == run[0]:
-                yield _joined([*runs[:other + 1], run, *runs[other + 1:at], *runs[at + 1:]])
-                break
-
-
-def _less_of_an_actor(runs: list[Actors]) -> Generator[Actors]:
-    """The last steps of an actor left out: many, then fewer."""
-    actors = _joined(runs)
-    for actor, count in sorted(Counter(actors).items()):
-        places = [at for at, each in enumerate(actors) if each == actor]
-        length = count // 2
-        while length:
-            out = set(places[count - length:])
-            yield [each for at, each in enumerate(actors) if at not in out]
-            length //= 2
-
-
-def _cut(runs: list[Actors]) -> Generator[Actors]:
-    """The second part of a run left out: done only when its actor comes again."""
-    for at, run in enumerate(runs):
-        for length in dict.fromkeys((len(run) // 2, 1)):
-            if 0 < length < len(run):
-                yield _joined([*runs[:at], run[:-length], *runs[at + 1:]])
-
-
-def _longer(runs: list[Actors]) -> Generator[Actors]:
-    """A run that goes on, perhaps until its actor waits: then whoever comes next preempts nobody."""
-    for at, run in enumerate(runs):
-        for more in LONGER:
-            yield _joined([*runs[:at], run + run[-1:] * more, *runs[at + 1:]])
