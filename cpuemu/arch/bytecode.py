@@ -1,6 +1,6 @@
 """What a frame of Python's holds at an instruction: how much it has in hand, and which variables have a future.
 
-Of CPython 3.11 and 3.12, whose instructions these are.
+Of CPython 3.11, 3.12 and 3.13, whose instructions these are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ PUSHED = {
     "BINARY_SUBSCR": 1, "COMPARE_OP": 1, "CONTAINS_OP": 1, "UNARY_NOT": 1, "UNARY_NEGATIVE": 1, "UNARY_INVERT": 1,
     "GET_ITER": 1, "LOAD_ATTR": 1, "LOAD_METHOD": 2, "BEFORE_WITH": 2, "WITH_EXCEPT_START": 1, "FORMAT_VALUE": 1,
     "STORE_SUBSCR": 0, "STORE_ATTR": 0, "DELETE_SUBSCR": 0, "LIST_EXTEND": 0, "SET_UPDATE": 0, "DICT_UPDATE": 0,
-    "DICT_MERGE": 0, "CALL_INTRINSIC_1": 1, "RESUME": 0, "POP_TOP": 0, "IMPORT_NAME": 1,
+    "DICT_MERGE": 0, "CALL_INTRINSIC_1": 1, "RESUME": 0, "POP_TOP": 0, "IMPORT_NAME": 1, "CALL_KW": 1, "TO_BOOL": 1,
+    "FORMAT_SIMPLE": 1, "FORMAT_WITH_SPEC": 1, "CONVERT_VALUE": 1,
 }
 """What an instruction that runs other code of Python's leaves on its frame's stack, when that code is done."""
 
@@ -62,9 +63,9 @@ def instructions_of(code: CodeType) -> dict[int, Instruction]:
             continue
         operation, argument = raw[offset]
         name, given = dis.opname[operation], argument if operation >= dis.HAVE_ARGUMENT else None
-        here = found[offset] = Instruction(name, _bit(name, argument, READS), _bit(name, argument, WRITES))
+        here = found[offset] = Instruction(name, *_variables(name, argument))
         after = depth + dis.stack_effect(operation, given, jump=False)
-        here.depth = after - (2 if name == "LOAD_ATTR" and METHODS_BY_ATTR and argument & 1 else PUSHED.get(name, 0))
+        here.depth = after - _pushed(name, argument)
         if operation in dis.hasjrel:
             target = _behind_prefixes(raw, following[offset] + (-2 if "BACKWARD" in name else 2) * argument)
             here.next.append(target)
@@ -98,9 +99,25 @@ def _find_live(code: CodeType, found: dict[int, Instruction]) -> None:
             here.live = live
 
 
-def _bit(name: str, argument: int, names: frozenset[str]) -> int:
-    """The variable that one of these operations is about."""
-    return 1 << argument if name in names else 0
+def _pushed(name: str, argument: int) -> int:
+    """What it leaves on the stack that is not there yet while it runs other code, or is asleep."""
+    if name == "LOAD_ATTR" and METHODS_BY_ATTR and argument & 1:
+        return 2
+    if name == "RESUME" and ASLEEP_AT_RESUME and argument & AFTER_YIELD:
+        return 1
+    return PUSHED.get(name, 0)
+
+
+def _variables(name: str, argument: int) -> tuple[int, int]:
+    """Which an operation reads, and which it writes; since 3.13 some are two in one."""
+    first, second = 1 << (argument >> 4), 1 << (argument & 15)
+    if name == "LOAD_FAST_LOAD_FAST":
+        return first | second, 0
+    if name == "STORE_FAST_STORE_FAST":
+        return 0, first | second
+    if name == "STORE_FAST_LOAD_FAST":
+        return second & ~first, first
+    return (1 << argument if name in READS else 0), (1 << argument if name in WRITES else 0)
 
 
 def _behind_prefixes(raw: dict[int, tuple[int, int]], offset: int) -> int:
@@ -130,6 +147,9 @@ ENDS = ("RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE", "JUMP_FORWAR
 """Behind these nothing follows."""
 CACHE = dis.opmap["CACHE"]
 METHODS_BY_ATTR = sys.version_info >= (3, 12)
+ASLEEP_AT_RESUME = sys.version_info >= (3, 13)
+"""A generator that has yielded is at the instruction that goes on, and what it is sent is not on its stack yet."""
+AFTER_YIELD = 3
 READS = frozenset({"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_AND_CLEAR", "DELETE_FAST"})
 WRITES = frozenset({"STORE_FAST"})
 _codes: dict[int, dict[int, Instruction]] = {}

@@ -1,20 +1,24 @@
 # What stands on a stack of Python's: a frame's variables, and what it has in hand at its place (arch/stacks.py).
 #
 # CPython shows the variables of a frame that has not ended, but not its operands: the list that a loop is in the
-# middle of is one.  Both lie in one array, whose layout is CPython's own affair, and known here for 3.11 and 3.12.
+# middle of is one.  Both lie in one array, whose layout is CPython's own affair, and known here for 3.11, 3.12 and 3.13.
 
 from cpython.ref cimport PyObject
 
 cdef extern from *:
     """
-    #if PY_VERSION_HEX < 0x030D0000
+    #if PY_VERSION_HEX < 0x030E0000
     #ifndef Py_BUILD_CORE
     #define Py_BUILD_CORE 1
     #endif
     #include "internal/pycore_frame.h"
     static PyObject **em_slots(PyObject *frame, int *variables) {
         _PyInterpreterFrame *here = ((PyFrameObject *)frame)->f_frame;
+    #if PY_VERSION_HEX < 0x030D0000
         *variables = here->f_code->co_nlocalsplus;
+    #else
+        *variables = ((PyCodeObject *)here->f_executable)->co_nlocalsplus;
+    #endif
         return here->localsplus;
     }
     #else

@@ -54,8 +54,8 @@ def _check(name: str) -> None:
     if is_user(name):
         UserStrategy(name)
         return
-    if name == "states" and sys.version_info >= (3, 13):
-        raise UserError("--strategy states: it looks into frames of CPython 3.11 and 3.12, and this is another one")
+    if name == "states" and sys.version_info >= (3, 14):
+        raise UserError("--strategy states: it looks into frames of CPython 3.11 to 3.13, and this is another one")
     if name in ("dfs", "dpor", "states") or (kind == "dfs" and number.isdigit()):
         return
     with_number = kind in ("pct", "delay")

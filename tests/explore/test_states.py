@@ -32,7 +32,7 @@ from cpuemu.scenarios.load import load_scenario
 from tests.launched import ROOT
 
 pytestmark = [pytest.mark.timeout(110),
-              pytest.mark.skipif(sys.version_info >= (3, 13), reason="frames of CPython 3.11 and 3.12")]
+              pytest.mark.skipif(sys.version_info >= (3, 14), reason="frames of CPython 3.11 to 3.13")]
 
 ONE = Scenario("one", cpus=2, tasks=(Task(0, (CallAll(),)),))
 
