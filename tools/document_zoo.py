@@ -10,6 +10,7 @@ cpuemu/scenarios/bug_*.py.
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -24,12 +25,14 @@ import click
 from cpuemu.explore.statistics import at_most, wilson
 from cpuemu.patches import changed_lines
 from cpuemu.scenarios.base import Bug
-from cpuemu.scenarios.load import bug_named, bugs, mending, story_of, title_of
+from cpuemu.scenarios.load import bug_named, bugs, mending, module_of, story_of, title_of
 from tools.document_comparison import block
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "zoo.md", ROOT / "docs" / "zoo-figures.json"
 MANY = 100_000
+EXAMPLE = "10"
+"""Whose file the page shows."""
 STRATEGIES = ("random", "pct:1", "pct:2", "pct:3", "pct:5", "pos", "surw")
 
 
@@ -163,9 +166,14 @@ def commands(kept: dict[str, Any]) -> Iterator[str]:
     yield "```"
 
 
+def example(bug: Bug) -> Iterator[str]:
+    yield from ("```python", *inspect.getsource(module_of(bug)).splitlines(), "```")
+
+
 def page(text: str) -> str:
     found, kept = bugs(), json.loads(FIGURES.read_text())
     for name, lines in (("list", listed(found)), ("figures", figures(found, kept)), ("commands", commands(kept)),
+                        ("example", example(bug_named(EXAMPLE))),
                         ("biographies", biographies(found))):
         text = block(text, name, "\n".join(lines) + "\n")
     return text
