@@ -30,9 +30,6 @@ BUG = Bug(
 ''',
     expects=("pages-on-dead-cpu",),
     commit="f0cb3c76ae1c", release="3.4", constructed=True,
-    pinned=("14 cpus=2 profile=v3.2 preempt=none points=5342d356ab18: 1 plug 0*2 1*2 0 irq1.resched 1*3 "
-            "irq0.platform 0 1*2 0*3 plug 0 irq0.platform 0 1*2 0*2 1 0*3 1*3 0*2 1*2 0 1 0 1*2 0*2 1 0*4 "
-            "irq0.resched 0*3 plug irq0.platform 0*16 irq1.resched 0 1 0 1*3 0 1 0 1*2 0 1*2 0*6 1*2 0 1*5 0*2 1 "
-            "0 1 0*2 1 0 1 0*2 1 0 1 0 1*3 0*2 1*2 0 irq0.resched 0*2 plug 0*2 plug irq0.platform 0*10 -> pages-"
-            "on-dead-cpu"),
+    pinned=("14 cpus=2 profile=v3.2 preempt=none skipped=0.0,0.2-3 points=6c9f701f382f: 0*6 1*8 plug "
+            "irq0.platform 0*8 plug 0*2 plug 0*20 1*13 0*6 1*11 0*9 plug*2 0*5 -> pages-on-dead-cpu"),
 )

@@ -43,7 +43,7 @@ BUG = Bug(
 ''',
     expects=("ipi-on-offline", "calls-on-dead-cpu"),
     commit="8d056c48e486", release="3.16",
-    pinned="4 cpus=2 profile=v3.2 preempt=none points=e02efbdae753: 0*13 plug 1 irq1.single 1*2 0*7 irq1.single "
-           "1*2 0*7 irq0.platform 0*8 plug 0*2 plug 0*20 1*10 0*3 1*3 0*3 1*5 0*6 1*5 0*8 plug 1*5 plug "
-           "irq0.platform 0*11 -> calls-on-dead-cpu",
+    pinned=("4 cpus=2 profile=v3.2 preempt=none skipped=0.2 points=45674ec0affb: plug 0*4 plug 0*14 plug "
+            "irq0.platform irq1.single 1*3 0*17 1*6 0*10 1*8 0*3 1*5 0*12 1*10 0*5 plug*2 0*6 -> "
+            "calls-on-dead-cpu"),
 )

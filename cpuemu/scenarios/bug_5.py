@@ -38,7 +38,6 @@ BUG = Bug(
 ''',
     expects=("deadlock", "csd-lock-wait"),
     commit="", release="any", constructed=True,
-    pinned="5 cpus=3 profile=v3.2 preempt=none points=3bf790cd335c: plug 0*9 plug 1*6 irq0.platform 0*23 plug*2 "
-           "0*3 2*3 0 2 1*6 0*2 2*2 0*5 plug 0 irq0.platform irq2.resched 0*2 plug 0 irq0.platform 2*3 0*3 2*3 "
-           "0*3 plug 0*3 irq1.resched 0*8 -> deadlock",
+    pinned=("5 cpus=3 profile=v3.2 preempt=none skipped=0.0-6 points=81e62fd9ff32: plug 0*6 plug 0*18 plug*2 0*2 "
+            "2*4 0*8 irq1.resched 1*12 plug 2*8 0*5 plug irq0.platform 0*9 plug 0*8 -> deadlock"),
 )

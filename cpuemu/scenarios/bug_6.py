@@ -35,7 +35,7 @@ BUG = Bug(
 ''',
     expects=("online-changed", "deadlock"),
     commit="", release="3.2", constructed=True,
-    pinned=("6 cpus=3 profile=v3.2 preempt=none points=5772552ef02f: 0 2 0 2*2 plug 2 0*2 2 0*2 plug 0 2 0 plug 0*4 2"
-            " 0*5 2*5 0 1*6 0 1*4 0 1 0*2 2*6 0 2*5 0*9 1*2 2*3 1 0*3 1*2 2*3 1*3 0*3 1*2 2*6 1 0*4 1*3 0*6 2*18 0*8 "
-            "-> online-changed"),
+    pinned=("6 cpus=3 profile=v3.2 preempt=none skipped=0.2 points=94898fc57a53: plug 0*8 plug 2*28 1*10 0*14 "
+            "2*3 1*6 2*3 0*10 plug 2*6 0*6 1*5 2*9 0*25 2*9 1*11 0*3 2*6 0*3 1*11 0*6 2*10 0*11 2*21 -> "
+            "online-changed"),
 )
