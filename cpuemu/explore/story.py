@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from itertools import groupby, pairwise
 from typing import Any
 
 from cpuemu.errors import UserError
 from cpuemu.explore.failure import Failure
 from cpuemu.explore.witness import Move, Stand, Witness
 from cpuemu.explore.worlds import run_worlds
+from cpuemu.kernel.uapi import Operation
 from cpuemu.layout import Vector
-from cpuemu.scenarios.base import Scenario
+from cpuemu.scenarios.base import Scenario, Task
 
 SCHEDULER = ("rq->lock", "need_resched")
 """In the names of words that the scheduler needs, and hardly ever a story; nor are its interrupts."""
@@ -55,12 +56,38 @@ class Story:
                 f"steps {len(self.scenes)}, interrupts taken {taken}, preemptions {preemptions}")
 
     @property
+    def programs(self) -> list[str]:
+        """What each task does, and the hotplug requests; of a workload nothing is known."""
+        plans = self.scenario.plans() if self.scenario.tasks else []
+        tasks = [f"{plan.comm}, cpu {task.cpu}: {_program(task)}"
+                 for plan, task in zip(plans, self.scenario.present, strict=True)]
+        return [*tasks, *([f"requests: {', '.join(self.scenario.hotplug)}"] if self.scenario.hotplug else [])]
+
+    @property
     def data(self) -> dict[str, Any]:
         """As plain data: docs/shrinking.md says what each of it means."""
         return {"verdict": self.verdict, "message": self.message, "key": self.key, "waits": self.waits,
+                "programs": self.programs,
                 "steps": [{"step": each.step, "preempts": each.preempts, "key": each.key, "aside": each.aside,
                            **asdict(each.move)} for each in self.scenes],
                 "ends": [asdict(each) for each in self.ends]}
+
+
+def _program(task: Task) -> str:
+    """Its operations, those that are the same together."""
+    told = [(name, sum(1 for _ in same)) for name, same in groupby(map(_operation, task.does))]
+    once = ", ".join(name if count == 1 else f"{count} × {name}" for name, count in told)
+    if task.times == 1:
+        return once
+    return f"{task.times} × {once}" if len(task.does) == 1 else f"{task.times} × ({once})"
+
+
+def _operation(operation: Operation) -> str:
+    """As the scenario's file has it, but for what need not be said."""
+    given = [f"{getattr(operation, each.name)}" if each.default is MISSING else
+             f"{each.name}={getattr(operation, each.name)}" for each in fields(operation)
+             if each.default is MISSING or getattr(operation, each.name) != each.default]
+    return type(operation).__name__ + (f"({', '.join(given)})" if given else "")
 
 
 def story_of(failure: Failure) -> Story:

@@ -25,7 +25,8 @@ def text(story: Story, width: int, everything: bool = False) -> Generator[str]:
     names = columns(story)
     column = (width - NUMBER) // len(names)
     layout: _Columns | _Lines = _Columns(names, column) if column >= NARROWEST else _Lines(width)
-    yield from textwrap.wrap(story.head, width)
+    for line in (story.head, *story.programs):
+        yield from textwrap.wrap(line, width, subsequent_indent="  ")
     yield ""
     yield from layout.head()
     last: dict[int | None, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from cpuemu.explore.failure import failure_of, placement
 from cpuemu.explore.pinned import parse
 from cpuemu.explore.story import Story, story_of
 from cpuemu.explore.story_text import text
-from cpuemu.scenarios.base import Scenario
+from cpuemu.kernel.uapi import Alloc, Call, CallAll, Free
+from cpuemu.scenarios.base import Scenario, Task
 from tests.explore.test_machine import CALLERS, cpuemu
 from tests.explore.test_pinned import LINE
 
@@ -99,3 +101,12 @@ def test_the_coordinator_has_a_column_too(tmp_path: Path) -> None:
     told = [line[place:] for line in lines if line[place:].startswith(("begins", "goes on"))]
     assert told[0] == "begins a request" and any(line.startswith("goes on: take_cpu_down, 3 of ") for line in told)
     assert max(map(len, lines)) <= 120
+    assert lines[1:4] == ["4/0, cpu 0: 3 × Call(1, wait=False)", "requests: offline 1", ""], lines[:4]
+
+
+def test_what_tasks_do(race: Story) -> None:
+    does = (*(Alloc(),) * 3, Call(1), Alloc(2), Free())
+    scenario = Scenario("mine", (Task(0, does), Task(1, (CallAll(), Free()), 4)), cpus=2, skipped=("0.3",))
+    assert replace(race, scenario=scenario).programs == [
+        "mine/0, cpu 0: 3 × Alloc, Alloc(order=2), Free", "mine/1, cpu 1: 4 × (CallAll, Free)"]
+    assert race.programs == [], "of a workload nothing is known"
