@@ -32,6 +32,6 @@ def test_no_wakeup_is_lost_and_the_mutant_loses_some(tmp_path: Path) -> None:
     assert rounds
     assert lost == 0
     rounds, lost = run(build(tmp_path / "mutant", "-DMUTANT"), "60", "1")
-    if not lost and (rounds < 1_000_000 or os.getloadavg()[0] > len(os.sched_getaffinity(0))):
-        pytest.skip(f"a busy host let the two threads pass each other {rounds} times: too few of them at once")
+    if not lost and rounds < 1_000_000:
+        pytest.skip(f"the host let the two threads meet {rounds} times only: too few for the mutant to show")
     assert lost == 1, "without the barrier a wake-up must be lost: this test could not see it"
