@@ -64,7 +64,7 @@ class Size(NamedTuple):
 def size(scenario: Scenario, result: Result) -> Size:
     cpus, last = scenario.cpus, coordinator(scenario.cpus)
     return Size(cpus, len(scenario.present), len(scenario.hotplug),
-                sum(len(task.does) * task.times for task in scenario.present), sum(scenario.budget().values()),
+                sum(task.operations for task in scenario.present), sum(scenario.budget().values()),
                 sum(actor > last for actor, _ in result.ran), sum(cpus <= actor < last for actor, _ in result.ran),
                 result.preemptions, result.switches, result.steps)
 
@@ -107,8 +107,8 @@ class Shrinking:
         before = None
         while before != self.size and not self.over:
             before = self.size
-            self._fewer_operations()
             self._smaller_schedule()
+            self._fewer_operations()
         return self.smallest
 
     @property
@@ -159,9 +159,9 @@ class Shrinking:
     def _fewer_operations(self) -> None:
         """Of each task half of them at once, then fewer, then each alone."""
         for number, task in enumerate(self.scenario.tasks):
-            if number in self.scenario.left_out or len(task.does) * task.times > MOST_OPERATIONS:
+            if number in self.scenario.left_out or task.operations > MOST_OPERATIONS:
                 continue
-            length = (len(task.does) * task.times + 1) // 2
+            length = (task.operations + 1) // 2
             while length:
                 at = 0
                 while at < len(left := self._operations(number)) and not self.over:
@@ -171,8 +171,7 @@ class Shrinking:
 
     def _operations(self, number: int) -> list[int]:
         """The places of those that a task does yet."""
-        task = self.scenario.tasks[number]
-        return sorted(set(range(len(task.does) * task.times)) - self.scenario.skips(number))
+        return sorted(set(range(self.scenario.tasks[number].operations)) - self.scenario.skips(number))
 
     def _fails_without(self, number: int, places: Sequence[int], at: int) -> bool:
         """``at``: how many the task does before those."""

@@ -30,6 +30,11 @@ class Task:
     does: tuple[Operation, ...]
     times: int = 1
 
+    @property
+    def operations(self) -> int:
+        """How many it does in all."""
+        return len(self.does) * self.times
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -91,6 +96,7 @@ class Scenario:
             raise UserError(f"scenario {self.name}: all of its tasks are left out")
         for request in self.hotplug:
             self._request(request)
+        self.skips(0)
         self.budget()
 
     def _request(self, text: str) -> tuple[int, bool]:
@@ -131,7 +137,7 @@ class Scenario:
         for text in self.skipped:
             said = _SKIPPED.fullmatch(text)
             task, first, last = (int(each) for each in (said[1], said[2], said[3] or said[2])) if said else (0, 1, 0)
-            if task >= len(self.tasks) or not first <= last < len(self.tasks[task].does) * self.tasks[task].times:
+            if task >= len(self.tasks) or not first <= last < self.tasks[task].operations:
                 raise UserError(f"scenario {self.name}: skipped {text!r}; say TASK.PLACE or TASK.FIRST-LAST, places of "
                                 "operations that the task has")
             if task == number:
@@ -148,7 +154,7 @@ class Scenario:
     def plans(self, operations: int | None = None) -> list[TaskPlan]:
         """The tasks as the machine is given them; ``operations``: of each, 0 until they are stopped."""
         return [TaskPlan(f"{self.name[:11]}/{number}"[:15], Program.PYTHON, task.cpu,
-                         task.times * len(task.does) if operations is None else operations)
+                         task.operations if operations is None else operations)
                 for number, task in enumerate(self.present)]
 
     def next(self, task: UserTask) -> Operation:

@@ -84,6 +84,7 @@ CALL = Task(0, (CallAll(),))
     ({"tasks": (CALL,), "skipped": ("0.1",)}, "skipped '0.1'; say TASK.PLACE"),
     ({"tasks": (CALL,), "skipped": ("1.0",)}, "skipped '1.0'"),
     ({"tasks": (CALL,), "skipped": ("first",)}, "skipped 'first'"),
+    ({"workload": "storm", "skipped": ("0.0",)}, "skipped '0.0'"),
     ({"tasks": (CALL,), "hotplug": ("offline 0",)}, "CPU 0 stays"),
     ({"tasks": (CALL,), "hotplug": ("go 1",)}, 'say "offline N"'),
     ({"tasks": (CALL,), "maxcpus": 0}, "maxcpus is 0"),
