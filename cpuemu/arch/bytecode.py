@@ -55,9 +55,9 @@ def instructions_of(code: CodeType) -> dict[int, Instruction]:
     raw, following = _instructions(code)
     found: dict[int, Instruction] = {}
     handlers: Sequence[Any] = dis.Bytecode(code).exception_entries if code.co_exceptiontable else ()  # type: ignore[attr-defined]
-    todo = [(0, 0), *((entry.target, entry.depth + entry.lasti + 1) for entry in handlers)]
-    while todo:
-        offset, depth = todo.pop()
+    ahead = [(0, 0), *((entry.target, entry.depth + entry.lasti + 1) for entry in handlers)]
+    while ahead:
+        offset, depth = ahead.pop()
         offset = _behind_prefixes(raw, offset)
         if offset in found:
             continue
@@ -69,10 +69,10 @@ def instructions_of(code: CodeType) -> dict[int, Instruction]:
         if operation in dis.hasjrel:
             target = _behind_prefixes(raw, following[offset] + (-2 if "BACKWARD" in name else 2) * argument)
             here.next.append(target)
-            todo.append((target, depth + dis.stack_effect(operation, given, jump=True)))
+            ahead.append((target, depth + dis.stack_effect(operation, given, jump=True)))
         if name not in ENDS:
             here.next.append(_behind_prefixes(raw, following[offset]))
-            todo.append((here.next[-1], after))
+            ahead.append((here.next[-1], after))
     for entry in handlers:
         target = _behind_prefixes(raw, entry.target)
         for offset, here in found.items():

@@ -221,12 +221,12 @@ class Graph:
                 if other >= 0:
                     before[other].append((number, actor))
         leading, far = [0] * len(self.names), dict.fromkeys(self.open, 0)
-        todo = deque(self.open)
-        while todo:
-            number = todo.popleft()
+        ahead = deque(self.open)
+        while ahead:
+            number = ahead.popleft()
             for other, actor in before[number]:
                 if far.setdefault(other, far[number] + 1) > far[number]:
-                    todo += () if leading[other] or not far[other] else (other,)
+                    ahead += () if leading[other] or not far[other] else (other,)
                     leading[other] |= 1 << actor
         for number, name in enumerate(self.names):
             untried = sum(1 << actor for actor in self.able[number] if actor not in self.following[number])
@@ -249,9 +249,9 @@ class Graph:
             for number in following.values():
                 before[number] += 1
         steps = [0] * len(self.names)
-        todo, done = [0], 0
-        while todo:
-            number = todo.pop()
+        ahead, done = [0], 0
+        while ahead:
+            number = ahead.pop()
             done += 1
             for other in self.following[number].values():
                 if other < 0:
@@ -259,5 +259,5 @@ class Graph:
                 steps[other] = max(steps[other], steps[number] + 1)
                 before[other] -= 1
                 if not before[other]:
-                    todo.append(other)
+                    ahead.append(other)
         return max(steps, default=0) if done == len(self.names) else None
