@@ -381,6 +381,7 @@ class Header(View, align=64):
     nr_heads = u32("launcher", "list heads behind the last page")
     checked = u32("launcher", "checked mode: writes are held against their declarations, leaves assert their locks")
     silent = u32("launcher", "what the oracles find is thrown away")
+    explored = u32("launcher", "1: a conductor chooses who moves and which frame comes; what is in hand says nothing")
     preempt_model = u32("launcher", "Preempt")
     park = u32("launcher", "an offline CPU's process is kept (--offline park)")
     trace_all = u32("launcher", "every ring is streamed to a file before it wraps")

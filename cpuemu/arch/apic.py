@@ -81,6 +81,8 @@ class Apic:
         self.socket = socket = self.context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        # Without: the link to a peer that has died waits for ever for its frames to be taken, and close() for the link.
+        socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 0)
         socket.setsockopt(zmq.BACKLOG, max(128, machine.dims.cpus + 8))
         socket.setsockopt(zmq.SNDHWM, 0)

@@ -51,7 +51,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from greenlet import getcurrent
 
@@ -72,7 +72,7 @@ LAST_RECORDS_NS = 500_000_000
 # --- the lender --------------------------------------------------------------------------------------------
 
 
-def run(cpu: Cpu) -> None:
+def run(cpu: Cpu) -> NoReturn:
     """A CPU in its own process, from power on until it ends by an exception: PowerOff, CpuOffline."""
     cpu.hub = getcurrent()
     while True:

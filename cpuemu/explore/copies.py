@@ -34,7 +34,7 @@ from cpuemu.coordinator.host_time import process_state
 from cpuemu.coordinator.processes import die_with, kill, start, title
 from cpuemu.core import CAN_REWIND, rewind, rewind_here
 from cpuemu.kernel.sched import CpuOffline
-from cpuemu.layout import CpuState, Machine, ProcessState
+from cpuemu.layout import Machine, ProcessState
 from cpuemu.scenarios.base import Scenario
 from cpuemu.workloads.python_task import Guarded
 
@@ -95,10 +95,7 @@ class Processes:
 
     def copy(self, machine: Machine, baton: Baton, alive: Callable[[int], bool]) -> None:
         """A copy of each CPU, at its point.  Those of the schedule before go back there if they can, or are ended."""
-        # Where one was killed, others may wait for ever for ZeroMQ to let go of it.
-        died = any(cpu.state == CpuState.DEAD for cpu in machine.cpus)
-        back = {entry for entry in self.copies
-                if not died and self._can_go_back(machine, entry) and baton.ask(entry, GO_BACK)}
+        back = {entry for entry in self.copies if self._can_go_back(machine, entry) and baton.ask(entry, GO_BACK)}
         if others := self.copies.keys() - back:
             self.end_copies(*others)
         new = [cpu for cpu in self.templates if cpu not in self.copies]

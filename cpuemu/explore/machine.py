@@ -382,7 +382,7 @@ def _memory(scenario: Scenario, directory: Path) -> tuple[RamFile, Ram, Workload
     image = create_ram(directory, workload.dimensions(cpus, zones))
     rings = create_rings(directory, cpus, RINGS)
     header = image.machine.header
-    header.silent = not scenario.oracles
+    header.silent, header.explored = not scenario.oracles, 1
     header.preempt_model = Preempt[scenario.preempt.upper()]
     header.private_ipi_mask, header.park, header.checked = profile_named(scenario.profile).private_ipi_mask, 1, 1
     with memoryview(image.mapping) as view:

@@ -146,7 +146,7 @@ class WaitGraph(Look):
         for vector in range(Vector.NR):
             pending = cpu.pending[vector]
             source = (pending & 0xFFFF) - 1
-            if pending and not cpu.in_hand:
+            if pending and not self.in_hand(cpu) and cpu.state != CpuState.DEAD:
                 holder: Node | None = ("cpu", source) if self.cpu(source) is not None else None
                 yield Edge(node, holder, "frame", f"cpus[{cpu.index}].pending[{vector}]", "", cpu.raised_ns[vector],
                            f"cpu {cpu.index} waits for the frame of ticket {pending >> 16} ({REASONS[vector]}), "

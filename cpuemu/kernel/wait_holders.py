@@ -85,7 +85,8 @@ def interrupt_story(look: Look, number: int, vector: Vector, func: str) -> str:
     if cpu.inservice[vector]:
         story = f"is in the handler of {reason} for {func}"
     elif pending:
-        hand = f"{cpu.in_hand} frames in hand" if cpu.in_hand else "frame not in hand"
+        frames = look.in_hand(cpu)
+        hand = f"{frames} frames in hand" if frames else "frame not in hand"
         story = (f"has not taken {reason} (ticket {pending >> 16} raised {look.ago(cpu.raised_ns[vector])} ago by "
                  f"{look.source((pending & 0xFFFF) - 1)}; {hand})")
     else:

@@ -36,6 +36,10 @@ class Look:
     def cpu(self, number: int) -> Cpu | None:
         return self.machine.cpus[number] if 0 <= number < self.machine.dims.cpus else None
 
+    def in_hand(self, cpu: Cpu) -> int:
+        """Frames that a CPU has received and not taken.  Explored, none: each comes when its turn is chosen."""
+        return 0 if self.machine.header.explored else cpu.in_hand
+
     def comm(self, number: int) -> str:
         task = self.task(number)
         return task.comm or f"task {number}" if task else f"task {number}"

@@ -105,6 +105,24 @@ def test_csd_wait_names_the_silent_pair(made: Handmade) -> None:
     assert find_cycle(edges(made.machine, NOW)) == []
 
 
+def test_the_dead_wait_for_no_frame(made: Handmade) -> None:
+    waits_for_block(made, 0, 3)
+    made.raise_ipi(0, 3, Vector.CALL_FUNCTION, 17)
+    made.cpus[3].state = CpuState.DEAD
+    [sentence] = explain(made.machine, NOW)
+    assert sentence.endswith(": cpu 3 has not run drain_local_pages: its process died")
+
+
+def test_explored_what_has_come_already_changes_no_word(made: Handmade) -> None:
+    """When a frame arrives is the host's matter; when it is delivered is a decision."""
+    waits_for_block(made, 0, 3)
+    made.raise_ipi(0, 3, Vector.CALL_FUNCTION, 17)
+    made.machine.header.explored = 1
+    before = explain(made.machine, NOW)
+    made.cpus[3].in_hand = 1
+    assert explain(made.machine, NOW) == before and "cpu 3 waits for the frame of ticket 17" in before[1]
+
+
 def test_each_target_has_its_own_story(made: Handmade) -> None:
     waits_for_block(made, 0, 1, 2, 3)
     made.raise_ipi(0, 1, Vector.CALL_FUNCTION, 5)

@@ -62,8 +62,9 @@ def _interrupts(reading: Reading, cpu: Cpu) -> Iterator[str]:
         for vector, word in enumerate(words):
             if word:
                 source = reading.graph.source((word & 0xFFFF) - 1)
+                frames = reading.graph.in_hand(cpu)
                 hand = "" if what == "in service" else (
-                    f", {cpu.in_hand} frames in hand" if cpu.in_hand else ", its frame is not in hand")
+                    f", {frames} frames in hand" if frames else ", its frame is not in hand")
                 yield (f"  {what:<11} {REASONS[vector]} from {source}, ticket {word >> 16}, raised "
                        f"{reading.ago(cpu.raised_ns[vector])} ago{hand}")
 
