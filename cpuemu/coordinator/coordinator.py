@@ -48,6 +48,7 @@ from cpuemu.layout import (
     TaskState,
     first_workload_task,
     nr_processes,
+    process_name,
 )
 
 LOOK_MS = 100
@@ -238,10 +239,14 @@ class Coordinator:
         self.header.state = MachineState.OFF
         self.hands.ring_all()
         while left := len(self.hands.alive):  # the limit is for each: many processes take a loaded host long to end
-            self._until(partial(self._fewer_than, left), LEAVE_LIMIT_S, "CPUs do not leave at power-off")
+            self._until(partial(self._fewer_than, left), LEAVE_LIMIT_S, self._still_there, "defect")
 
     def _fewer_than(self, left: int) -> bool:
         return len(self.hands.alive) < left
+
+    def _still_there(self) -> str:
+        names = (process_name(self.machine.processes[entry]) for entry in self.hands.alive)
+        return f"the machine is off, and processes do not end: {', '.join(names)}"
 
     # --- hotplug -------------------------------------------------------------------------------------------
 
@@ -298,13 +303,15 @@ class Coordinator:
 
     # --- one turn of the loop ------------------------------------------------------------------------------
 
-    def _until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
+    def _until(self, done: Callable[[], bool], limit_s: float, what: str | Callable[[], str],
+               kind: str = "hung") -> None:
         """Turn until something is so.  The limit is for the machine: time that the host took does not count."""
         end = now() + int(limit_s * 1e9)
         taken = self._host_time()
         while not done():
             if now() > end + self._host_time() - taken:
-                raise Over(Outcome("hung", "machine", "; ".join([what, *explain(self.machine, now())])))
+                said = what if isinstance(what, str) else what()
+                raise Over(Outcome(kind, "machine", "; ".join([said, *explain(self.machine, now())])))
             self._turn(20)
 
     def _host_time(self) -> int:
