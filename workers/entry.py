@@ -31,7 +31,7 @@ from cpuemu.profiles import policy_named
 from workers.boot import boot_processor, secondary_processor
 from workers.interrupts import interrupt, timer
 from workers.last_words import STATUS_DEFECT, STATUS_FAILED, STATUS_OFF, last_words
-from workers.park import play_dead, wait_for_next_life
+from workers.park import play_dead, power_off, wait_for_next_life
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,8 @@ def _live(cpu: Cpu) -> int | None:
         run(cpu)
     except CpuOffline:
         return None if play_dead(cpu) else STATUS_OFF
-    except PowerOff:  # nobody waits for a frame any more: the process ends with its sockets as they are
-        if cpu.spill is not None:
-            cpu.spill()
+    except PowerOff:
+        power_off(cpu)
         raise
 
 

@@ -42,6 +42,12 @@ def leave(cpu: Cpu) -> None:
     cpu.gate.close(cpu.apic)
 
 
+def power_off(cpu: Cpu) -> None:
+    """The last of a CPU.  Nobody waits for a frame any more: the process ends with its sockets as they are."""
+    if cpu.spill is not None:
+        cpu.spill()
+
+
 def wait_for_next_life(cpu: Cpu) -> int:
     """Sleep until the coordinator gives this process's CPU another generation; that generation."""
     process = cpu.machine.processes[cpu.process]

@@ -26,7 +26,7 @@ def a_block_is_lost_before_an_offline() -> None:
 @mutant(oracles.PAGE_ON_TWO_LISTS, *STORM)
 def a_page_linked_twice() -> None:
     """At power-off an empty pcp list is made to begin with a free block."""
-    @wrap(entry, "leave")
+    @wrap(entry, "power_off")
     def _(right: Any, cpu: Cpu) -> None:
         if cpu.number == 0:
             dims, pages = cpu.machine.dims, cpu.machine.mem_map
@@ -50,7 +50,7 @@ def _pcp_lists(cpu: Cpu) -> list[int]:
 @mutant(oracles.LIST_COUNT, *STORM)
 def a_counter_too_high() -> None:
     """At power-off nr_free counts a block that is not there."""
-    @wrap(entry, "leave")
+    @wrap(entry, "power_off")
     def _(right: Any, cpu: Cpu) -> None:
         if cpu.number == 0:
             cpu.machine.zones[0].nr_free[3] += 1
