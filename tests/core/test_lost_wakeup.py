@@ -31,7 +31,5 @@ def test_no_wakeup_is_lost_and_the_mutant_loses_some(tmp_path: Path) -> None:
     rounds, lost = run(build(tmp_path), "3")
     assert rounds
     assert lost == 0
-    rounds, lost = run(build(tmp_path / "mutant", "-DMUTANT"), "60", "1")
-    if not lost and rounds < 1_000_000:
-        pytest.skip(f"the host let the two threads meet {rounds} times only: too few for the mutant to show")
+    _, lost = run(build(tmp_path / "mutant", "-DMUTANT"), "60", "1")
     assert lost == 1, "without the barrier a wake-up must be lost: this test could not see it"

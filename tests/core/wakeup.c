@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct { _Alignas(64) uint32_t value; } sleeping, word, saw_word, saw_sleeper, turn[2], stop;
+static struct { _Alignas(64) uint32_t value; } sleeping, word, saw_word, saw_sleeper, turn[2], stop, busy[12];
 
 #ifdef MUTANT
 #define FENCE() __asm__ volatile("" ::: "memory")
@@ -19,6 +19,13 @@ static void store(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_REL
 #define FENCE() em_fence()
 static void store(uint32_t *p, uint32_t v) { em_xchg(p, 4, v); }
 #endif
+
+/* Lines that both write: a store after these waits in the store buffer, and a load after that store does not. */
+static void fill_store_buffer(uint32_t round)
+{
+    for (int line = 0; line < 12; line++)
+        em_store(&busy[line].value, 4, round);
+}
 
 /* Both meet before each half of a round. */
 static void meet(int me, uint32_t round)
@@ -35,6 +42,7 @@ static void *waker(void *unused)
     uint32_t round = 0;
     while (!em_load(&stop.value, 4)) {
         meet(1, ++round);
+        fill_store_buffer(round);
         em_store(&word.value, 4, 1);
         FENCE();
         em_store(&saw_sleeper.value, 4, em_load(&sleeping.value, 4));
@@ -54,6 +62,7 @@ int main(int argc, char **argv)
         em_store(&word.value, 4, 0);
         em_store(&sleeping.value, 4, 0);
         meet(0, ++round);
+        fill_store_buffer(round);
         store(&sleeping.value, 1);
         em_store(&saw_word.value, 4, em_load(&word.value, 4));
         meet(0, ++round);

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cpuemu.layout import OOM_MOMENTS
 from tests.launched import Launched
 
 TIGHT = ("--cpus", "4", "--memory", "16M", "--workload", "storm:4000", "--tasks", "10", "--trace", "all")
@@ -51,10 +52,12 @@ def test_oom_moments_and_allocations_as_their_events_say(launch: Callable[..., L
     run = launch(*TIGHT, "--policy", "local-only")
     said = judged(run)
     counts, trace = said["counts"], events(run, "cpuemu_oom_moment", "mark_victim", "mm_page_alloc")
-    moments = re.findall(r"cpuemu_oom_moment: order=(\d+) missing=(\d+)", trace)
+    moments = re.findall(r"cpuemu_oom_moment: order=(\d+) missing=(\d+) .* moment=(\d+)", trace)
     assert said["oom"]["moments"] == len(moments) >= counts["oom"] == trace.count("mark_victim:") > 0
-    assert said["oom"]["all"]["order_0"] == sum(order == "0" for order, _ in moments)
-    assert said["oom"]["all"]["short"] == sum(order == "0" and missing != "0" for order, missing in moments)
+    kept = [(order, missing) for order, missing, number in moments if int(number) < OOM_MOMENTS]
+    assert said["oom"]["not_kept"] == len(moments) - len(kept)
+    assert said["oom"]["all"]["order_0"] == sum(order == "0" for order, _ in kept)
+    assert said["oom"]["all"]["short"] == sum(order == "0" and missing != "0" for order, missing in kept)
     assert said["oom"]["all"]["after_drain"] == 0 and counts["oom_no_drain"] == counts["oom"]
     assert 0 < said["oom"]["first_kill_seconds"] <= said["seconds"]
     allocated = re.findall(r"mm_page_alloc: page=(\S+) pfn=\S+ order=(\d+)", trace)
