@@ -18,13 +18,15 @@ own interrupt is a device's and is left alone, as in a free run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cpuemu.arch.controlled import FAULT_SITES
 from cpuemu.explore.actors import VECTORS, coordinator, fault_actor, fault_of
 from cpuemu.explore.signature import CPU_DIED
 from cpuemu.explore.strategies.base import Event
 from cpuemu.faults import NOTIFIERS, Fault, name_of
+from cpuemu.kernel.wait_graph import Edge
+from cpuemu.kernel.wait_records import Node
 from cpuemu.layout import Cpu, CpuState, Machine, Vector
 
 ASKED_FOR = {Fault.ALLOC_FAILURE: 0, Fault.FAILING_NOTIFIER: (1 << len(NOTIFIERS)) - 1}
@@ -94,11 +96,18 @@ class Hazards:
             words.faults[Fault.IPI_DOUBLED] = words.faults[Fault.IPI_DOUBLED] + 1
         return name, cpu, Vector(vector)
 
-    @property
-    def died(self) -> str:
+    def died(self, waits: Iterable[Edge]) -> str:
         """Of the CPUs whose processes were killed, as a finding; empty when none was."""
-        dead = [str(cpu.index) for cpu in self.machine.cpus if cpu.state == CpuState.DEAD]
-        return f"{CPU_DIED} the process of cpu {', '.join(dead)} died, and it is waited for" if dead else ""
+        dead = [cpu.index for cpu in self.machine.cpus if cpu.state == CpuState.DEAD]
+        if not dead:
+            return ""
+        awaited = any(self._cpu(edge.waiter) not in dead for edge in waits)
+        return (f"{CPU_DIED} the process of cpu {', '.join(map(str, dead))} died, "
+                f"and {'it is waited for' if awaited else 'what it had to do was not done'}")
+
+    def _cpu(self, waiter: Node) -> int:
+        kind, number = waiter
+        return int(self.machine.tasks[number].cpu) if kind == "task" else number
 
     def told(self) -> str:
         """What was injected, as a sentence of a message; empty when nothing was."""

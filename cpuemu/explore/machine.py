@@ -363,8 +363,8 @@ class Explored:
         elif not self._over():
             waits = [*explain(self.machine, self.clock.now_ns), *filter(None, [self.requests.under_way()])]
             schedule.verdict, schedule.message = "deadlock", "; ".join(waits)
-            if self.hazards.died:
-                schedule.verdict, schedule.message = "failed", "; ".join([self.hazards.died, *waits])
+            if died := self.hazards.died(edges(self.machine, self.clock.now_ns)):
+                schedule.verdict, schedule.message = "failed", "; ".join([died, *waits])
         elif self.scenario.oracles and not self._enabled():
             for rule, text in audit(self.machine, self.image.mapping).wrong[:1]:
                 schedule.verdict, schedule.message = "failed", f"{rule.name}: {text}"

@@ -117,6 +117,14 @@ def test_a_cpu_that_dies_is_waited_for() -> None:
     assert "whose process died" in result.message or "its process died" in result.message
 
 
+def test_a_cpu_that_dies_alone_is_waited_for_by_nobody() -> None:
+    """Its own threads died with it: that is another failure, to the shrinker, too."""
+    alone = Scenario("alone", (Task(0, (CallAll(),)),), cpus=2, faults=("cpu-death",))
+    result = run_world(alone, Strike("death0"), 1)
+    assert (result.verdict, result.message.partition(";")[0]) == (
+        "failed", "cpu-died: the process of cpu 0 died, and what it had to do was not done")
+
+
 class DiesComingUp(Onward):
     """CPU 3 comes up as soon as it can, and dies where it becomes online, with call_function.lock."""
 
