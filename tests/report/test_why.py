@@ -146,6 +146,16 @@ def test_a_cpu_that_died_holding_a_lock(run: RunDirectory) -> None:
     assert "[last sleep; since then it ran on, its process died after the point (none)]" in whole
 
 
+def test_a_warning_before_a_death_is_not_what_ended_it(run: RunDirectory) -> None:
+    """v3.2's own 13b may have been seen long before."""
+    made = run.made
+    find(made, "empty-ipi-mask", "every receiver had run the call", STORM)
+    made.machine.findings[0].severity = Severity.WARN
+    assert "empty-ipi-mask is found" in told(run)
+    made.cpus[2].state, made.machine.header.dead_process = CpuState.DEAD, 3
+    assert "empty-ipi-mask" not in told(run)
+
+
 def test_all_sections_are_there(run: RunDirectory) -> None:
     the_origin(run.made)
     run.trace(1, 5, Event.SCHED_SWITCH, 0, 1, 2)

@@ -28,12 +28,13 @@ class Case:
 
     @cached_property
     def finding(self) -> Finding | None:
-        """What ended the machine, else the first that was found."""
+        """What ended the machine, else the first that was found; where a process's death ended it, not the latter."""
         machine = self.reading.machine
         complete = [machine.findings[number] for number in range(min(machine.header.nr_findings, NR_FINDINGS))
                     if machine.findings[number].done]
         fatal = [entry for entry in complete if entry.severity >= Severity.FATAL]
-        return next(iter([*fatal, *complete]), None)
+        died = machine.header.dead_process or self.reading.image.verdict.get("verdict") == "host-error"
+        return next(iter(fatal if died else [*fatal, *complete]), None)
 
     @cached_property
     def moment_ns(self) -> int:
