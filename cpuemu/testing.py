@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpuemu.errors import UserError
+from cpuemu.itself import run_itself
 
 if TYPE_CHECKING:
     from cpuemu.scenarios.base import Scenario
@@ -80,9 +79,7 @@ def _told(said: dict[str, Any], shrink: int) -> str:
 
 def _cpuemu(*words: str) -> str:
     """What it prints.  Raises UserError for what it says of wrong input."""
-    environment = {**os.environ, "COLUMNS": str(WIDTH), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    run = subprocess.run([sys.executable, "-m", "cpuemu", *words], capture_output=True, text=True, check=False,
-                         env=environment)
+    run = run_itself(words, COLUMNS=str(WIDTH))
     if run.returncode == WRONG:
         raise UserError(run.stderr.strip().rpartition("\n")[2].removeprefix("cpuemu: "))
     if not run.stdout:

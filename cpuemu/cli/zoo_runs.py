@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cpuemu.explore.statistics import at_most, wilson
+from cpuemu.itself import run_itself
 from cpuemu.scenarios.base import Bug
 from cpuemu.scenarios.load import mending, module_of
 
@@ -98,7 +97,7 @@ def replayed(bug: Bug) -> Ran:
     if not bug.pinned:
         return Ran(bug, False, f"{bug.number:>4}  {bug.name:<28} no schedule is pinned to it")
     began = time.monotonic()
-    run = _cpuemu(["replay", "--pinned", bug.pinned, f"zoo:{bug.number}/broken"], PATIENCE_S)
+    run = run_itself(["replay", "--pinned", bug.pinned, f"zoo:{bug.number}/broken"], PATIENCE_S)
     said = [line for line in run.stdout.splitlines() if ": " in line]
     well = any(expected(bug, line) for line in said)
     line = next((line for line in said if expected(bug, line)), (said or run.stderr.splitlines() or ["nothing"])[-1])
@@ -124,7 +123,7 @@ def freely(bug: Bug, seconds: float) -> Ran:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0.5:
             runs += 1
-            run = _cpuemu([*words, "--seconds", f"{left:.1f}", "--seed", str(runs), "--run-dir", f"{place}/{runs}"],
+            run = run_itself([*words, "--seconds", f"{left:.1f}", "--seed", str(runs), "--run-dir", f"{place}/{runs}"],
                           left + PATIENCE_S)
             if not run.stdout:  # as with a machine that is too small for so many CPUs
                 why = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
@@ -141,13 +140,8 @@ def freely(bug: Bug, seconds: float) -> Ran:
                {"free": {"found": found, "other": other, "operations": operations, "runs": runs, "seconds": seconds}})
 
 
-def _cpuemu(words: list[str], patience: float | None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "cpuemu", *words], capture_output=True, text=True, check=False,
-                          timeout=patience)
-
-
 def _json_of(words: list[str], patience: float | None) -> dict[str, Any]:
-    run = _cpuemu(words, patience)
+    run = run_itself(words, patience)
     if not run.stdout:
         raise RuntimeError(f"cpuemu {' '.join(words)} ended with status {run.returncode}: {run.stderr[-2000:]}")
     said: dict[str, Any] = json.loads(run.stdout)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from cpuemu import patches
 from cpuemu.scenarios.base import Bug
 from cpuemu.scenarios.load import bugs, mending, module_of, story_of
 from tests.explore.test_machine import cpuemu
+from tests.launched import ROOT
 from tools.document_zoo import PAGE, median_of, page
 
 pytestmark = pytest.mark.timeout(110)
@@ -70,6 +74,16 @@ def test_a_run_finds_the_broken_kernel_and_believes_the_mended_one(tmp_path: Pat
     found, = zoo(tmp_path, "run", "9", "--schedules", "21", "--fixed-schedules", "14")["bugs"]
     assert found["as_expected"] and 0 < found["broken"]["first"] <= found["broken"]["schedules"] == 26
     assert (found["fixed"]["failures"], found["fixed"]["schedules"]) == (0, 19)
+
+
+def test_a_clone_that_was_never_built_hides_nothing(tmp_path: Path) -> None:
+    """Whoever installed cpuemu from a clone still stands in it."""
+    (tmp_path / "cpuemu").mkdir()
+    (tmp_path / "cpuemu" / "__init__.py").write_text("raise ImportError('not this one')\n")
+    command = [sys.executable, "-P", "-m", "cpuemu", "zoo", "run", "--pinned", "13b"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert run.returncode == 0 and run.stdout.endswith("1 of 1 as expected\n"), run.stdout + run.stderr
 
 
 def test_processes_that_nobody_conducts(tmp_path: Path) -> None:
