@@ -106,6 +106,13 @@ def test_kill_9_of_a_cpu_that_nobody_has_noted(launch: Callable[..., Launched]) 
     assert "killed by SIGKILL" in said["notes"][0]
 
 
+def test_a_process_that_does_not_end_at_power_off(launch: Callable[..., Launched]) -> None:
+    """It is named and killed; no kernel is to blame."""
+    code, said = launch("--cpus", "3", "--workload", "storm:200", "--memory", "64M", module="tests.undead").end(20)
+    assert (said["verdict"], code, said["findings"]) == ("host-error", 70, []), said
+    assert said["notes"] == ["the machine is off, and processes do not end: cpu 1 gen 1"]
+
+
 def test_a_cpu_ended_by_sigterm_died(launch: Callable[..., Launched]) -> None:
     run = launch(*STORM[:-2]).running()
     run.kill("cpu 2", 15)
