@@ -35,14 +35,15 @@ def verdict_in(run: Launched) -> object:
 
 
 def test_the_table_and_then_the_verdict(launch: Launch) -> None:
-    run = launch(*SMALL, "--seconds", "2", terminal=(80, 24))
+    run = launch(*SMALL, "--seconds", "3", terminal=(80, 24))
     code, _ = run.end()
     assert code == 0
     pictures = frames(run.screen)
     assert len(pictures) >= 4
     running = [each for each in pictures if " running " in each]
-    for word in ("CPU  state", "steps/s", " min ", "hotplug", "allocated", "s left"):
+    for word in ("CPU  state", "steps/s", " min ", "hotplug", "allocated"):
         assert word in running[-1]
+    assert any("s left" in each for each in running)  # an offline under way may outlast the time
     assert max(len(line) for each in pictures for line in each.split("\n")) <= 80
     # It goes before the summary comes: every line of it is erased, and the cursor is a shell's again.
     table, _, summary = run.screen.rpartition(END_FRAME)
