@@ -462,6 +462,7 @@ class Cpu(View, align=64):
     counters = array("u64", Counter.NR, "the CPU", "statistics (Counter)")
     stopped_ns = u64("coordinator", "host time this process spent stopped (state T)")
     starved_ns = u64("coordinator", "host time this process was runnable but did not run")
+    open_ns = u64("coordinator", "when it was last seen to run with interrupts on and no frame in hand")
     host_stopped = u32("coordinator", "1 while the process is stopped by the host")
     exit_status = i32("coordinator", "of a process that ended")
     last_words = text(256, "the CPU", "what a process that ended by a defect of ours said")

@@ -192,6 +192,8 @@ class Watchdog:
         for words in self.machine.cpus:
             if words.state != CpuState.RUNNING or words.irqs_off or words.hardirq or words.in_hand:
                 continue
+            if self._moved.get(words.index):
+                words.open_ns = now_ns
             for vector in range(Vector.NR):
                 pending = words.pending[vector]
                 # A call says more than a reschedule that is lost with it: somebody waits for its answer.

@@ -30,6 +30,9 @@ _KINDS = {"csds": "csd", "cfds": "csd", "stop_machine": "stop_machine", "stop_do
           "hotplug": "hotplug", "kthread": "kthread", "cpumasks": "hotplug", "slots": "replay", "streams": "replay",
           "kgdb": "debugger", "kgdb_cpus": "debugger"}
 
+LONG_NS, FOREVER = 1_000_000_000, 1 << 64
+"""How long a CPU with interrupts on does not need to take one; no limit."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -131,7 +134,11 @@ class WaitGraph(Look):
         task = self.task(cpu.current)
         where = self.site(cpu.point_site)
         since = task.wait_ns if task is not None and task.nterms else 0
-        if cpu.hardirq:
+        # What was pending for long when interrupts were on does not wait for their being off just now.
+        missing = list(self._frames(node, cpu, cpu.open_ns - LONG_NS))
+        if missing and len(missing) == sum(map(bool, cpu.pending)):
+            yield from missing
+        elif cpu.hardirq:
             yield Edge(node, ("irq", number), "irqs", f"cpus[{number}].hardirq", where, 0,
                        f"cpu {number} is in an interrupt handler, last seen at {where}{self.host(cpu)}")
         elif cpu.irqs_off or cpu.lock_wait:
@@ -141,12 +148,13 @@ class WaitGraph(Look):
         else:
             yield from self._frames(node, cpu)
 
-    def _frames(self, node: Node, cpu: Cpu) -> Iterator[Edge]:
-        """Interrupts pending on a CPU that takes interrupts: their frames have not come."""
+    def _frames(self, node: Node, cpu: Cpu, before_ns: int = FOREVER) -> Iterator[Edge]:
+        """Interrupts pending on a CPU that takes interrupts, raised before then: their frames have not come."""
         for vector in range(Vector.NR):
             pending = cpu.pending[vector]
             source = (pending & 0xFFFF) - 1
-            if pending and not self.in_hand(cpu) and cpu.state != CpuState.DEAD:
+            if pending and not self.in_hand(cpu) and cpu.state != CpuState.DEAD \
+                    and cpu.raised_ns[vector] < before_ns:
                 holder: Node | None = ("cpu", source) if self.cpu(source) is not None else None
                 yield Edge(node, holder, "frame", f"cpus[{cpu.index}].pending[{vector}]", "", cpu.raised_ns[vector],
                            f"cpu {cpu.index} waits for the frame of ticket {pending >> 16} ({REASONS[vector]}), "

@@ -283,6 +283,19 @@ def test_a_busy_receiver_is_told_of_a_lost_frame_too(watched: Watched, host: Hos
     expect(watched, "csd-lock-wait", "the pair cpu 1 -> cpu 2 is silent")
 
 
+def test_a_receiver_is_seen_with_interrupts_on(watched: Watched, host: Host) -> None:
+    """Who comes later and finds them off, of a CPU that runs, knows that it took none while they were on."""
+    words = watched.machine.cpus[2]
+    words.sleeping = 0
+    host.runs(2)
+    watched.look(2, beat=(2,))
+    seen = words.open_ns
+    assert 0 < seen <= watched.now
+    words.irqs_off = 1
+    watched.look(2, beat=(2,))
+    assert words.open_ns == seen
+
+
 def test_a_lost_call_comes_before_a_lost_reschedule(watched: Watched) -> None:
     watched.made.raise_ipi(3, 0, Vector.RESCHEDULE, 76, at=watched.now)
     lost_frame(watched)

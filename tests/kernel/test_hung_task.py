@@ -113,6 +113,17 @@ def test_the_dead_wait_for_no_frame(made: Handmade) -> None:
     assert sentence.endswith(": cpu 3 has not run drain_local_pages: its process died")
 
 
+def test_interrupts_off_just_now_are_not_why_an_old_frame_is_missing(made: Handmade) -> None:
+    waits_for_block(made, 0, 3)
+    made.raise_ipi(0, 3, Vector.CALL_FUNCTION, 17)
+    made.cpus[3].irqs_off = 1
+    assert explain(made.machine, NOW)[1].startswith("cpu 3 has interrupts off")
+    made.cpus[3].open_ns = NOW - SECOND // 2
+    assert explain(made.machine, NOW)[1].startswith("cpu 3 waits for the frame of ticket 17")
+    made.raise_ipi(1, 3, Vector.RESCHEDULE, 18, at=NOW)  # which does wait for that
+    assert explain(made.machine, NOW)[1].startswith("cpu 3 has interrupts off")
+
+
 def test_explored_what_has_come_already_changes_no_word(made: Handmade) -> None:
     """When a frame arrives is the host's matter; when it is delivered is a decision."""
     waits_for_block(made, 0, 3)
