@@ -20,22 +20,22 @@ from typing import Any
 from cpuemu.arch.apic import Apic
 from cpuemu.arch.ram import open_ram
 from cpuemu.coordinator.config import LaunchConfig
+from cpuemu.coordinator.deaths import died, failure
 from cpuemu.coordinator.hands import PLATFORM_GENERATION, Hands
 from cpuemu.coordinator.host_time import process_state, zombie_status
 from cpuemu.coordinator.hotplug import Operation
 from cpuemu.coordinator.hotplug_plan import Event, Plan, plan_for, possible
-from cpuemu.coordinator.last_seen import cpu_run_by, machine_last_seen, mark_dead, process_last_seen
+from cpuemu.coordinator.last_seen import machine_last_seen
 from cpuemu.coordinator.outcome import Outcome
-from cpuemu.coordinator.power_on import NO_SPACE, remove_sockets
+from cpuemu.coordinator.power_on import remove_sockets
 from cpuemu.coordinator.processes import children, gone, kill, start, status_text
+from cpuemu.coordinator.rest import at_rest, steps
 from cpuemu.coordinator.starvation import Starvation
 from cpuemu.coordinator.thresholds import thresholds
 from cpuemu.coordinator.verdict import judge, save
 from cpuemu.coordinator.watchdog import Watchdog
 from cpuemu.coordinator.zygote import Nursery, receive, send, zygote
 from cpuemu.core import bucket, now
-from cpuemu.kernel import oracles
-from cpuemu.kernel.findings import locks_held, write_finding
 from cpuemu.kernel.hung_task import explain
 from cpuemu.layout import (
     Counter,
@@ -44,9 +44,6 @@ from cpuemu.layout import (
     MachineState,
     Process,
     ProcessState,
-    TaskFlag,
-    TaskState,
-    first_workload_task,
     nr_processes,
     process_name,
 )
@@ -209,30 +206,12 @@ class Coordinator:
         self._until(self._quiet, QUIET_LIMIT_S, "the CPUs do not come to rest")
 
     def _quiet(self) -> bool:
-        """Every online CPU is asleep in its idle task with nothing pending, no task is inside the kernel.
+        """At rest from the first CPU to the last with nobody having moved meanwhile.
 
-        Seen so from the first CPU to the last with nobody having moved meanwhile: one that was looked at early may
-        have been called by one that was looked at late.
+        One that was looked at early may have been called by one that was looked at late.
         """
-        before = self._steps()
-        return self._all_idle() and self._steps() == before
-
-    def _steps(self) -> tuple[int, int]:
-        """Points passed and interrupts raised so far: unchanged when nobody has moved."""
-        return sum(cpu.heart for cpu in self.machine.cpus), self.header.tickets
-
-    def _all_idle(self) -> bool:
-        first = first_workload_task(self.machine.dims.cpus)
-        for cpu in self.machine.cpus:
-            if cpu.state != CpuState.RUNNING:
-                continue
-            if cpu.current != cpu.idle_task or not cpu.sleeping or cpu.need_resched or any(cpu.pending):
-                return False
-        for number in range(first, self.machine.dims.tasks):
-            task = self.machine.tasks[number]
-            if task.state not in (TaskState.UNUSED, TaskState.DEAD) and not task.flags & TaskFlag.USER_WAIT:
-                return False
-        return True
+        before = steps(self.machine)
+        return at_rest(self.machine) and steps(self.machine) == before
 
     def _off(self) -> None:
         self.hands.leaving.update(self.hands.alive)
@@ -334,7 +313,7 @@ class Coordinator:
             elif descriptor == self.zygote_fd:
                 raise Over(self._gone("zygote"))
         if self.header.state == MachineState.FAILED:
-            raise Over(self._failure())
+            raise Over(failure(self.machine))
         self._look()
 
     def _look(self) -> None:
@@ -351,7 +330,7 @@ class Coordinator:
         # Many CPUs take long to look at: a tenth of a core is enough for a watchdog.
         self.look_ns = moment + max(LOOK_MS * 1_000_000, 10 * (now() - moment))
         if self.watchdog.fatal:
-            raise Over(self._failure())
+            raise Over(failure(self.machine))
 
     def _look_for_the_dead(self) -> None:
         """What a stopped zygote does not tell: a CPU that ended, and was not to."""
@@ -364,7 +343,7 @@ class Coordinator:
             if status is None or entry is None:
                 continue
             if not self._in_order(process := self.machine.processes[entry], status):
-                raise Over(self._died(process, status_text(status)))
+                raise Over(died(self.image.ram, self.machine, process, status_text(status)))
 
     def _in_order(self, process: Process, status: int) -> bool:
         """Whether a CPU's process was told to end as it did."""
@@ -385,32 +364,11 @@ class Coordinator:
             return
         if status == FAILED_STATUS and self.header.state == MachineState.FAILED:
             return
-        outcome = self._died(process, status_text(status))
-        raise Over(self._failure() if self.header.last_words or status == DEFECT_STATUS else outcome)
+        outcome = died(self.image.ram, self.machine, process, status_text(status))
+        raise Over(failure(self.machine) if self.header.last_words or status == DEFECT_STATUS else outcome)
 
     def _gone(self, who: str) -> Outcome:
         return Outcome(f"{who}-died", who, f"the {who} died while {machine_last_seen(self.machine)}")
-
-    def _died(self, process: Process, how: str) -> Outcome:
-        """Its name is that of its own CPU, even where it ran as another one."""
-        mark_dead(self.machine, process)
-        cpu = cpu_run_by(self.machine, process)
-        held = list(locks_held(self.machine, [cpu], []))
-        if held:
-            write_finding(self.image.ram, self.machine, oracles.OWNER_DIED,
-                          f"cpu {cpu}'s process died and holds {'; '.join(held)}", cpu,
-                          self.machine.cpus[cpu].current)
-        return Outcome("cpu-died", f"cpu {process.cpu}", process_last_seen(self.machine, process, how))
-
-    def _failure(self) -> Outcome:
-        """The machine's state is FAILED: a fatal finding, or a defect of ours with last words."""
-        said = [cpu.last_words for cpu in self.machine.cpus if cpu.last_words]
-        if said:
-            full = any(f"[Errno {number}]" in said[0] for number in NO_SPACE)
-            return Outcome("disk-full" if full else "defect", said[0].split(" gen")[0], said[0])
-        if self.header.nr_findings:
-            return Outcome("failed", "machine")
-        return Outcome("defect", "machine", "the machine failed, and nobody says why: see stderr.log")
 
     # --- the end -------------------------------------------------------------------------------------------
 

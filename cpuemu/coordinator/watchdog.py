@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cpuemu.coordinator.host_time import HostTime
+from cpuemu.coordinator.rest import idle
 from cpuemu.coordinator.thresholds import Thresholds
 from cpuemu.core import Ram
 from cpuemu.kernel import oracles
@@ -277,8 +278,7 @@ class Watchdog:
     def _idle(self, words: Cpu) -> bool:
         if words.state != CpuState.RUNNING:
             return True
-        idle = words.current == words.idle_task and words.sleeping and not words.need_resched and not words.timer_ns
-        return bool(idle) and not any(words.pending) and self.host.state_of(words.index) in ("S", "")
+        return idle(words) and not words.timer_ns and self.host.state_of(words.index) in ("S", "")
 
     def _slowest_line(self) -> int:
         """Where the replay is; before every line where there is none."""

@@ -134,21 +134,20 @@ class WaitGraph(Look):
         task = self.task(cpu.current)
         where = self.site(cpu.point_site)
         since = task.wait_ns if task is not None and task.nterms else 0
+        off = cpu.hardirq or cpu.irqs_off or cpu.lock_wait
         # What was pending for long when interrupts were on does not wait for their being off just now.
-        missing = list(self._frames(node, cpu, cpu.open_ns - LONG_NS))
-        if missing and len(missing) == sum(map(bool, cpu.pending)):
+        missing = list(self._frames(node, cpu, cpu.open_ns - LONG_NS if off else FOREVER))
+        if not off or (missing and len(missing) == sum(map(bool, cpu.pending))):
             yield from missing
         elif cpu.hardirq:
             yield Edge(node, ("irq", number), "irqs", f"cpus[{number}].hardirq", where, 0,
                        f"cpu {number} is in an interrupt handler, last seen at {where}{self.host(cpu)}")
-        elif cpu.irqs_off or cpu.lock_wait:
+        else:
             yield Edge(node, ("task", cpu.current), "irqs", f"cpus[{number}].irqs_off", where, since,
                        f"cpu {number} has interrupts off in {self.comm(cpu.current)}, last seen at {where}"
                        f"{self.host(cpu)}")
-        else:
-            yield from self._frames(node, cpu)
 
-    def _frames(self, node: Node, cpu: Cpu, before_ns: int = FOREVER) -> Iterator[Edge]:
+    def _frames(self, node: Node, cpu: Cpu, before_ns: int) -> Iterator[Edge]:
         """Interrupts pending on a CPU that takes interrupts, raised before then: their frames have not come."""
         for vector in range(Vector.NR):
             pending = cpu.pending[vector]
