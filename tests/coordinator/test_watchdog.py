@@ -4,112 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from cpuemu.coordinator import host_time
-from cpuemu.coordinator.thresholds import Thresholds, thresholds
+from cpuemu.coordinator.thresholds import thresholds
 from cpuemu.coordinator.watchdog import SECOND, Watchdog
 from cpuemu.core import Ram
 from cpuemu.errors import UserError
 from cpuemu.layout import (
-    LINE_END,
     LOCK_CPU_ADD_REMOVE,
     LOCK_CPU_HOTPLUG,
-    CallFunctionData,
     CpuState,
-    Finding,
     Lock,
     MachineState,
     Op,
-    Vector,
     first_workload_task,
 )
-from cpuemu.sites import site
-from tests.handmade import T0, Handmade, machine
-
-LOOK = SECOND // 10
-CSD_LOCK_WAIT = site("csd_lock_wait")
-STORM = 70
-
-
-class Host:
-    """/proc, as a test wants it: the process of CPU n has pid n + 1."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.states: dict[int, str] = {}
-        self.times: dict[int, tuple[int, int]] = {}
-        self.running: set[int] = set()
-        self.ran = 0
-        self.busy_threads: set[int] = set()
-        monkeypatch.setattr(host_time, "process_state", lambda pid: self.states.get(pid - 1, "S"))
-        monkeypatch.setattr(host_time, "run_times", self._run_times)
-        monkeypatch.setattr(host_time, "others_asleep", lambda pid: pid - 1 not in self.busy_threads)
-
-    def runs(self, cpu: int) -> None:
-        """Its process has a core, and uses it."""
-        self.states[cpu] = "R"
-        self.running.add(cpu)
-
-    def _run_times(self, pid: int) -> tuple[int, int]:
-        self.ran += LOOK
-        return (self.ran, 0) if pid - 1 in self.running else self.times.get(pid - 1, (0, 0))
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Host:
-    return Host(monkeypatch)
-
-
-class Watched:
-    """A machine, its watchdog, and the time."""
-
-    def __init__(self, limits: Thresholds | None = None) -> None:
-        self.made: Handmade = machine()
-        self.machine = self.made.machine
-        for cpu in range(4):
-            self.made.task(STORM + cpu, f"storm/{cpu}", cpu)
-        self.machine.header.coordinator_line = LINE_END
-        self.dog = Watchdog(self.machine, Ram(self.made.memory), lambda cpu: cpu + 1, limits)
-        self.now = T0
-        self.notes: list[str] = []
-
-    def look(self, seconds: float, beat: tuple[int, ...] = ()) -> Watched:
-        """Look ten times a second; the CPUs in ``beat`` pass points meanwhile."""
-        end = self.now + int(seconds * SECOND)
-        while self.now < end:
-            self.now += LOOK
-            for cpu in beat:
-                self.machine.cpus[cpu].heart += 1
-            self.notes = self.dog.look(self.now)
-        return self
-
-    @property
-    def finding(self) -> Finding | None:
-        return self.machine.findings[0] if self.machine.findings[0].done else None
-
-    def waits_for_call(self, cpu: int, target: int) -> None:
-        """``storm/cpu`` waits for cpu ``target`` to run its function."""
-        block = self.machine.cfds[cpu]
-        block.flags, block.func, block.refs, block.queued_ns = 1, 1, 1, self.now
-        block.cpumask[0] = 1 << target
-        self.made.run(cpu, STORM + cpu).preempt_count = 1
-        word = block.addr(CallFunctionData.flags)
-        self.made.wait(STORM + cpu, word, Op.MASK_CLEAR, 1, CSD_LOCK_WAIT, since=self.now)
-        self.machine.cpus[cpu].sleeping = 1
-
-
-@pytest.fixture
-def watched(host: Host) -> Watched:
-    return Watched()
-
-
-def expect(watched: Watched, rule: str, *parts: str) -> Finding:
-    finding = watched.finding
-    assert finding is not None and watched.dog.fatal
-    assert finding.rule == rule
-    for part in parts:
-        assert part in finding.message, (part, finding.message)
-    assert watched.machine.header.state == MachineState.FAILED and watched.machine.header.frozen
-    return finding
-
+from tests.coordinator.watched import CSD_LOCK_WAIT, STORM, Host, Watched, expect
+from tests.handmade import T0
 
 # --- deadlock ----------------------------------------------------------------------------------------------
 
@@ -257,78 +166,6 @@ def test_a_mutex_held_for_ever(watched: Watched) -> None:
 
 def test_an_idle_machine_is_waited_for_in_full(watched: Watched) -> None:
     assert watched.look(300).finding is None
-
-
-# --- frames ------------------------------------------------------------------------------------------------
-
-
-def lost_frame(watched: Watched) -> None:
-    watched.waits_for_call(1, 2)
-    watched.made.raise_ipi(1, 2, Vector.CALL_FUNCTION, 77, at=watched.now)
-
-
-def test_a_frame_that_never_comes_names_the_silent_pair(watched: Watched) -> None:
-    lost_frame(watched)
-    assert watched.look(2).finding is None
-    watched.look(1)
-    finding = expect(watched, "csd-lock-wait", "the pair cpu 1 -> cpu 2 is silent", "ticket 77", "storm/1 on cpu 1")
-    assert finding.cpu == 2
-
-
-def test_a_busy_receiver_is_told_of_a_lost_frame_too(watched: Watched, host: Host) -> None:
-    lost_frame(watched)
-    watched.machine.cpus[2].sleeping = 0
-    host.runs(2)
-    watched.look(3, beat=(2,))
-    expect(watched, "csd-lock-wait", "the pair cpu 1 -> cpu 2 is silent")
-
-
-def test_a_receiver_is_seen_with_interrupts_on(watched: Watched, host: Host) -> None:
-    """Who comes later and finds them off, of a CPU that runs, knows that it took none while they were on."""
-    words = watched.machine.cpus[2]
-    words.sleeping = 0
-    host.runs(2)
-    watched.look(2, beat=(2,))
-    seen = words.open_ns
-    assert 0 < seen <= watched.now
-    words.irqs_off = 1
-    watched.look(2, beat=(2,))
-    assert words.open_ns == seen
-
-
-def test_a_lost_call_comes_before_a_lost_reschedule(watched: Watched) -> None:
-    watched.made.raise_ipi(3, 0, Vector.RESCHEDULE, 76, at=watched.now)
-    lost_frame(watched)
-    watched.look(3)
-    expect(watched, "csd-lock-wait", "cpu 1 -> cpu 2")
-
-
-def test_a_lost_reschedule_alone(watched: Watched) -> None:
-    watched.made.raise_ipi(4, 0, Vector.RESCHEDULE, 76, at=watched.now)
-    assert watched.look(4).finding is None
-    watched.look(1)
-    expect(watched, "ipi-lost", "the pair the coordinator -> cpu 0 is silent")
-
-
-@pytest.mark.parametrize(
-    "why", ["irqs off", "in a handler", "in hand", "carried", "receiver starved", "sender starved"])
-def test_a_frame_that_may_still_come_is_waited_for(watched: Watched, host: Host, why: str) -> None:
-    lost_frame(watched)
-    words = watched.machine.cpus[2]
-    match why:
-        case "irqs off":
-            words.irqs_off = 1
-        case "in a handler":
-            words.hardirq = 1
-        case "in hand":
-            words.in_hand = 1
-        case "carried":
-            host.busy_threads = {1}
-        case "receiver starved":
-            words.sleeping, host.states[2] = 0, "R"
-        case "sender starved":
-            host.states[1], host.times[1] = "R", (5, 5)
-    assert watched.look(8).finding is None
 
 
 # --- CPUs that do not move ---------------------------------------------------------------------------------
